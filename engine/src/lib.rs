@@ -1,1 +1,7 @@
-//! engine
+//! The write path: from a socket to a stored record, and the readers that the sidecar asks.
+//!
+//! Only this crate names glommio.
+
+pub mod queue;
+pub mod store;
+pub mod tail;

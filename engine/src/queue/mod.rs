@@ -1,0 +1,3 @@
+//! Queues: where an acknowledged batch waits until the store has it.
+
+pub mod local;

@@ -1,0 +1,5 @@
+//! Which records are wanted.
+
+/// Which records are wanted.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {}

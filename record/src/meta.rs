@@ -1,0 +1,314 @@
+//! The metadata of one record while it is being put together: the members of a JSON object, as JSON text.
+
+use std::collections::HashMap;
+
+use crate::text::{push_json_string, push_json_value, push_unescaped};
+
+/// From this many keys on, repeated keys are found by hash: a line of 100,000 keys must not take quadratic time.
+const LINEAR_KEYS_MAX: usize = 24;
+
+/// A JSON object under construction. Of a repeated key the last value stays. Cleared and used again for each record,
+/// so that it allocates nothing once warm.
+#[derive(Debug, Default)]
+pub struct Meta {
+    /// The members one after another, `"key":value`, without commas.
+    text: Vec<u8>,
+    members: Vec<Member>,
+    by_hash: HashMap<u64, usize>,
+    repaired: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Member {
+    start: usize,
+    /// Just after the key's closing quote.
+    key_end: usize,
+    end: usize,
+    /// False once a later member had the same key.
+    live: bool,
+}
+
+impl Meta {
+    pub fn clear(&mut self) {
+        self.text.clear();
+        self.members.clear();
+        if !self.by_hash.is_empty() {
+            self.by_hash.clear();
+        }
+        self.repaired = false;
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// Whether text that was not UTF-8 has been repaired on its way in.
+    pub fn repaired(&self) -> bool {
+        self.repaired
+    }
+
+    /// Adds text, which need not be UTF-8.
+    pub fn text(&mut self, key: &str, value: &[u8]) {
+        self.value(key, |out| push_json_string(value, out));
+    }
+
+    /// Adds text, unless it is empty or the `-` that stands for nothing in access logs and syslog.
+    pub fn text_unless_nil(&mut self, key: &str, value: &[u8]) {
+        if !value.is_empty() && value != b"-" {
+            self.text(key, value);
+        }
+    }
+
+    pub fn int(&mut self, key: &str, value: i64) {
+        self.value(key, |out| {
+            out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+            false
+        });
+    }
+
+    pub fn bool(&mut self, key: &str, value: bool) {
+        self.json(key, if value { "true" } else { "false" });
+    }
+
+    /// Adds digits as a number when they are a canonical i64 (so that the text comes back as it was), else as text.
+    pub fn number_or_text(&mut self, key: &str, value: &[u8]) {
+        match canonical_i64(value) {
+            Some(number) => self.int(key, number),
+            None => self.text(key, value),
+        }
+    }
+
+    /// Adds a valid JSON value, made storable.
+    pub fn json(&mut self, key: &str, value: &str) {
+        self.value(key, |out| {
+            push_json_value(value, out);
+            false
+        });
+    }
+
+    /// Adds what `write` appends, which must be one JSON value; it returns whether text had to be repaired.
+    pub fn value(&mut self, key: &str, write: impl FnOnce(&mut Vec<u8>) -> bool) {
+        let start = self.text.len();
+        self.repaired |= push_json_string(key.as_bytes(), &mut self.text);
+        self.finish(start, write);
+    }
+
+    /// Adds a member of a JSON object: the inside of its key's quotes, and its value, both valid JSON.
+    pub fn member(&mut self, key: &str, value: &str) {
+        let start = self.text.len();
+        if key.contains('\\') {
+            let mut plain = Vec::with_capacity(key.len());
+            push_unescaped(key, &mut plain);
+            push_json_string(&plain, &mut self.text);
+        } else {
+            self.text.push(b'"');
+            self.text.extend_from_slice(key.as_bytes());
+            self.text.push(b'"');
+        }
+        self.finish(start, |out| {
+            push_json_value(value, out);
+            false
+        });
+    }
+
+    /// Adds every member of a valid JSON object. One pass over its bytes: strings are skipped as wholes.
+    pub fn merge_object(&mut self, object: &str) {
+        let bytes = object.as_bytes();
+        let mut at = 1;
+        while let Some(open) = bytes.get(at..).and_then(|rest| memchr::memchr(b'"', rest)) {
+            let key_start = at + open + 1;
+            let key_end = string_end(bytes, key_start);
+            let value_start = match bytes.get(key_end..).and_then(|rest| memchr::memchr(b':', rest)) {
+                Some(colon) => key_end + colon + 1,
+                None => return,
+            };
+            let value_end = value_end(bytes, value_start);
+            if let (Some(key), Some(value)) = (object.get(key_start..key_end), object.get(value_start..value_end)) {
+                self.member(key, value);
+            }
+            at = value_end;
+        }
+    }
+
+    /// The raw JSON value of a key.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        let mut quoted = Vec::with_capacity(key.len() + 2);
+        push_json_string(key.as_bytes(), &mut quoted);
+        let member = self.members.iter().find(|m| m.live && self.text[m.start..m.key_end] == *quoted)?;
+        std::str::from_utf8(&self.text[member.key_end + 1..member.end]).ok()
+    }
+
+    pub fn contains(&self, key: &str) -> bool {
+        self.get(key).is_some()
+    }
+
+    /// Drops a key and its value.
+    pub fn remove(&mut self, key: &str) {
+        let mut quoted = Vec::with_capacity(key.len() + 2);
+        push_json_string(key.as_bytes(), &mut quoted);
+        if let Some(at) = self.find(&quoted) {
+            self.members[at].live = false;
+        }
+    }
+
+    /// Appends the whole object.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.push(b'{');
+        let mut first = true;
+        for member in self.members.iter().filter(|m| m.live) {
+            if !std::mem::take(&mut first) {
+                out.push(b',');
+            }
+            out.extend_from_slice(&self.text[member.start..member.end]);
+        }
+        out.push(b'}');
+    }
+
+    /// Ends a member whose quoted key has just been written from `start`.
+    fn finish(&mut self, start: usize, write: impl FnOnce(&mut Vec<u8>) -> bool) {
+        let key_end = self.text.len();
+        self.text.push(b':');
+        self.repaired |= write(&mut self.text);
+        let end = self.text.len();
+        let older = self.find(&self.text[start..key_end]);
+        if let Some(older) = older {
+            self.members[older].live = false;
+        }
+        self.members.push(Member { start, key_end, end, live: true });
+        if self.members.len() > LINEAR_KEYS_MAX {
+            // The first time all of them, from then on the newest.
+            let from = if self.by_hash.is_empty() { 0 } else { self.members.len() - 1 };
+            for i in from..self.members.len() {
+                let member = self.members[i];
+                self.by_hash.insert(hash(&self.text[member.start..member.key_end]), i);
+            }
+        }
+    }
+
+    fn find(&self, quoted_key: &[u8]) -> Option<usize> {
+        let same = |&i: &usize| {
+            let member = self.members[i];
+            member.live && self.text[member.start..member.key_end] == *quoted_key
+        };
+        if self.members.len() > LINEAR_KEYS_MAX {
+            return self.by_hash.get(&hash(quoted_key)).copied().filter(same);
+        }
+        (0..self.members.len()).find(same)
+    }
+}
+
+/// The number, when `text` is exactly how an i64 is written.
+pub fn canonical_i64(text: &[u8]) -> Option<i64> {
+    let digits = text.strip_prefix(b"-").unwrap_or(text);
+    match digits {
+        [b'0'] if text.len() == 1 => return Some(0),
+        [b'1'..=b'9', ..] if digits.len() <= 19 => {}
+        _ => return None,
+    }
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+fn hash(bytes: &[u8]) -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    // Keyed at random once per process, so that nobody can choose keys that collide.
+    static KEYS: std::sync::OnceLock<std::collections::hash_map::RandomState> = std::sync::OnceLock::new();
+    let mut hasher = KEYS.get_or_init(Default::default).build_hasher();
+    hasher.write(bytes);
+    hasher.finish()
+}
+
+/// Where the string that begins at `at` (after its quote) ends: the index of its closing quote.
+fn string_end(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(next) = bytes.get(at..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) {
+        if bytes[at + next] == b'"' {
+            return at + next;
+        }
+        at += next + 2;
+    }
+    bytes.len()
+}
+
+/// Where the value that begins at `at` ends: at the comma or bracket that follows it.
+fn value_end(bytes: &[u8], mut at: usize) -> usize {
+    let mut depth = 0usize;
+    while let Some(&b) = bytes.get(at) {
+        match b {
+            b'"' => at = string_end(bytes, at + 1),
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' if depth == 0 => return at,
+            b'}' | b']' => depth -= 1,
+            b',' if depth == 0 => return at,
+            _ => {}
+        }
+        at += 1;
+    }
+    bytes.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(meta: &Meta) -> String {
+        let mut out = Vec::new();
+        meta.write(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn members_of_every_kind() {
+        let mut meta = Meta::default();
+        meta.text("t", b"a\"b\xff");
+        meta.int("i", -7);
+        meta.bool("b", true);
+        meta.number_or_text("n", b"42");
+        meta.number_or_text("z", b"042");
+        meta.json("j", "{ \"x\" : 1 }");
+        meta.text_unless_nil("nil", b"-");
+        assert_eq!(
+            object(&meta),
+            "{\"t\":\"a\\\"b\u{fffd}\",\"i\":-7,\"b\":true,\"n\":42,\"z\":\"042\",\"j\":{\"x\":1}}"
+        );
+        assert!(meta.repaired());
+        meta.clear();
+        assert_eq!(object(&meta), "{}");
+    }
+
+    #[test]
+    fn of_a_repeated_key_the_last_stays() {
+        let mut meta = Meta::default();
+        meta.merge_object(r#" { "a" : 1, "b":[{"a":"},"}], "\u0061" : "}" } "#.trim());
+        assert_eq!(object(&meta), r#"{"b":[{"a":"},"}],"a":"}"}"#);
+        assert_eq!(meta.get("a"), Some("\"}\""));
+        meta.remove("b");
+        assert_eq!(object(&meta), r#"{"a":"}"}"#);
+    }
+
+    #[test]
+    fn many_keys_repeat_too() {
+        let mut meta = Meta::default();
+        for round in 0..3 {
+            for key in 0..100 {
+                meta.int(&format!("k{key}"), round * 100 + key);
+            }
+        }
+        let text = object(&meta);
+        assert_eq!(text.matches(':').count(), 100);
+        assert_eq!((meta.get("k0"), meta.get("k99")), (Some("200"), Some("299")));
+    }
+
+    #[test]
+    fn canonical_numbers_only() {
+        for (text, number) in [
+            ("0", Some(0)),
+            ("-5", Some(-5)),
+            ("9223372036854775807", Some(i64::MAX)),
+            ("-9223372036854775808", Some(i64::MIN)),
+        ] {
+            assert_eq!(canonical_i64(text.as_bytes()), number);
+        }
+        for text in ["", "-", "-0", "00", "+1", "1.0", "9223372036854775808", " 1"] {
+            assert_eq!(canonical_i64(text.as_bytes()), None, "{text}");
+        }
+    }
+}

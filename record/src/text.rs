@@ -1,0 +1,371 @@
+//! Bytes to text and back: repair, escape, unescape, and the copying of JSON values that every store can keep.
+//!
+//! Text that leaves this module is UTF-8 without NUL, which Postgres refuses in `text` and in `jsonb` alike.
+
+use memchr::{memchr, memchr2};
+
+const REPLACEMENT: &[u8] = "\u{fffd}".as_bytes();
+
+/// A number of more characters than this becomes a string: Postgres' numeric would hold it, few readers would.
+const NUMBER_DIGITS_MAX: usize = 1000;
+
+/// A piece of text as a parser found it: borrowed from the line wherever it can be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Text<'a> {
+    #[default]
+    Empty,
+    /// Bytes as they came; repaired to UTF-8 when they are written.
+    Bytes(&'a [u8]),
+    /// What stands between the quotes of a valid JSON string, escapes and all.
+    Json(&'a str),
+    /// Text that had to be put together: rare.
+    Owned(String),
+}
+
+impl Text<'_> {
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Text::Empty => true,
+            Text::Bytes(bytes) => bytes.is_empty(),
+            Text::Json(json) => json.is_empty(),
+            Text::Owned(text) => text.is_empty(),
+        }
+    }
+
+    /// Appends the text itself. True when it was not UTF-8 and has been repaired.
+    pub fn write(&self, out: &mut Vec<u8>) -> bool {
+        match self {
+            Text::Empty => false,
+            Text::Bytes(bytes) => push_clean(bytes, out),
+            Text::Json(json) => {
+                push_unescaped(json, out);
+                false
+            }
+            Text::Owned(text) => push_clean(text.as_bytes(), out),
+        }
+    }
+
+    /// The text as a string of its own, repaired.
+    pub fn to_string_lossy(&self) -> String {
+        let mut out = Vec::new();
+        self.write(&mut out);
+        String::from_utf8(out).unwrap_or_default()
+    }
+}
+
+impl<'a> From<&'a [u8]> for Text<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        Text::Bytes(bytes)
+    }
+}
+
+impl<'a> From<&'a str> for Text<'a> {
+    fn from(text: &'a str) -> Self {
+        Text::Bytes(text.as_bytes())
+    }
+}
+
+/// Appends `bytes` as UTF-8, each broken sequence and each NUL as U+FFFD. True when a sequence was broken.
+pub fn push_clean(bytes: &[u8], out: &mut Vec<u8>) -> bool {
+    match std::str::from_utf8(bytes) {
+        Ok(_) => {
+            push_without_nul(bytes, out);
+            false
+        }
+        Err(_) => {
+            for chunk in bytes.utf8_chunks() {
+                push_without_nul(chunk.valid().as_bytes(), out);
+                if !chunk.invalid().is_empty() {
+                    out.extend_from_slice(REPLACEMENT);
+                }
+            }
+            true
+        }
+    }
+}
+
+fn push_without_nul(mut bytes: &[u8], out: &mut Vec<u8>) {
+    while let Some(at) = memchr(0, bytes) {
+        out.extend_from_slice(&bytes[..at]);
+        out.extend_from_slice(REPLACEMENT);
+        bytes = &bytes[at + 1..];
+    }
+    out.extend_from_slice(bytes);
+}
+
+/// Appends `bytes` as a JSON string with its quotes, repaired like [`push_clean`]. True when a sequence was broken.
+pub fn push_json_string(bytes: &[u8], out: &mut Vec<u8>) -> bool {
+    out.push(b'"');
+    let broken = match std::str::from_utf8(bytes) {
+        Ok(_) => {
+            push_escaped(bytes, out);
+            false
+        }
+        Err(_) => {
+            for chunk in bytes.utf8_chunks() {
+                push_escaped(chunk.valid().as_bytes(), out);
+                if !chunk.invalid().is_empty() {
+                    out.extend_from_slice(REPLACEMENT);
+                }
+            }
+            true
+        }
+    };
+    out.push(b'"');
+    broken
+}
+
+/// Appends UTF-8 bytes escaped for the inside of a JSON string (RFC 8259 §7).
+pub fn push_escaped(mut bytes: &[u8], out: &mut Vec<u8>) {
+    while let Some(at) = find_escapable(bytes) {
+        out.extend_from_slice(&bytes[..at]);
+        match bytes[at] {
+            b'"' => out.extend_from_slice(b"\\\""),
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            0x08 => out.extend_from_slice(b"\\b"),
+            0x0c => out.extend_from_slice(b"\\f"),
+            0 => out.extend_from_slice(REPLACEMENT),
+            control => {
+                const HEX: &[u8; 16] = b"0123456789abcdef";
+                out.extend_from_slice(b"\\u00");
+                out.push(HEX[usize::from(control >> 4)]);
+                out.push(HEX[usize::from(control & 15)]);
+            }
+        }
+        bytes = &bytes[at + 1..];
+    }
+    out.extend_from_slice(bytes);
+}
+
+/// The first byte that a JSON string cannot hold as it is. Whole chunks are tested without a branch per byte, which
+/// the compiler turns into vector code.
+fn find_escapable(bytes: &[u8]) -> Option<usize> {
+    let escapable = |b: u8| b < 0x20 || b == b'"' || b == b'\\';
+    let mut chunks = bytes.chunks_exact(16);
+    let mut at = 0;
+    for chunk in &mut chunks {
+        if chunk.iter().fold(false, |found, &b| found | escapable(b)) {
+            break;
+        }
+        at += 16;
+    }
+    bytes[at..].iter().position(|&b| escapable(b)).map(|i| at + i)
+}
+
+/// Appends the text of a JSON string's inside. Lone surrogates and NUL become U+FFFD. `json` must be the inside of a
+/// valid JSON string; a cut escape is copied as it is.
+pub fn push_unescaped(json: &str, out: &mut Vec<u8>) {
+    let mut rest = json.as_bytes();
+    while let Some(at) = memchr(b'\\', rest) {
+        out.extend_from_slice(&rest[..at]);
+        let (escape, after) = Escape::read(&rest[at..]);
+        match escape {
+            Escape::Char(c) => {
+                let mut utf8 = [0; 4];
+                out.extend_from_slice(c.encode_utf8(&mut utf8).as_bytes());
+            }
+            Escape::Unstorable => out.extend_from_slice(REPLACEMENT),
+            Escape::Broken => out.push(b'\\'),
+        }
+        rest = &rest[at + after..];
+    }
+    out.extend_from_slice(rest);
+}
+
+enum Escape {
+    Char(char),
+    /// `\u0000` or half of a surrogate pair.
+    Unstorable,
+    Broken,
+}
+
+impl Escape {
+    /// Reads the escape at the start of `bytes` (which begin with a backslash): what it stands for, and its length.
+    fn read(bytes: &[u8]) -> (Escape, usize) {
+        let plain = match bytes.get(1) {
+            Some(b'"') => '"',
+            Some(b'\\') => '\\',
+            Some(b'/') => '/',
+            Some(b'b') => '\u{8}',
+            Some(b'f') => '\u{c}',
+            Some(b'n') => '\n',
+            Some(b'r') => '\r',
+            Some(b't') => '\t',
+            Some(b'u') => return Escape::read_unicode(bytes),
+            _ => return (Escape::Broken, 1),
+        };
+        (Escape::Char(plain), 2)
+    }
+
+    fn read_unicode(bytes: &[u8]) -> (Escape, usize) {
+        let Some(unit) = hex4(bytes.get(2..6)) else {
+            return (Escape::Broken, 1);
+        };
+        if (0xd800..0xdc00).contains(&unit)
+            && bytes.get(6..8) == Some(b"\\u")
+            && let Some(low) = hex4(bytes.get(8..12)).filter(|low| (0xdc00..0xe000).contains(low))
+        {
+            let code = 0x10000 + ((unit - 0xd800) << 10) + (low - 0xdc00);
+            return (char::from_u32(code).map_or(Escape::Unstorable, Escape::Char), 12);
+        }
+        match char::from_u32(unit) {
+            Some('\0') | None => (Escape::Unstorable, 6),
+            Some(c) => (Escape::Char(c), 6),
+        }
+    }
+}
+
+fn hex4(digits: Option<&[u8]>) -> Option<u32> {
+    digits?.iter().try_fold(0, |sum, &b| Some(sum << 4 | (b as char).to_digit(16)?))
+}
+
+/// Appends a valid JSON value without its white space, made storable: `\u0000` and lone surrogates become U+FFFD,
+/// numbers that few readers can hold become strings. `raw` must be valid JSON.
+pub fn push_json_value(raw: &str, out: &mut Vec<u8>) {
+    let bytes = raw.as_bytes();
+    let mut at = 0;
+    while let Some(&b) = bytes.get(at) {
+        at += match b {
+            b' ' | b'\t' | b'\n' | b'\r' => 1,
+            b'"' => push_json_string_token(&bytes[at..], out),
+            b'-' | b'0'..=b'9' => push_json_number_token(&bytes[at..], out),
+            _ => {
+                out.push(b);
+                1
+            }
+        };
+    }
+}
+
+/// Copies the string token at the start of `bytes`, quotes included; returns its length there.
+pub(crate) fn push_json_string_token(bytes: &[u8], out: &mut Vec<u8>) -> usize {
+    let mut at = 1;
+    let mut copied = 0;
+    loop {
+        let Some(next) = bytes.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) else {
+            out.extend_from_slice(&bytes[copied..]);
+            return bytes.len();
+        };
+        at += next;
+        if bytes[at] == b'"' {
+            out.extend_from_slice(&bytes[copied..=at]);
+            return at + 1;
+        }
+        let (escape, length) = Escape::read(&bytes[at..]);
+        if matches!(escape, Escape::Unstorable) {
+            out.extend_from_slice(&bytes[copied..at]);
+            out.extend_from_slice(REPLACEMENT);
+            copied = at + length;
+        }
+        // A broken escape cannot stand in valid JSON; stepping over two bytes keeps `\"` from ending the string.
+        at += length.max(2);
+    }
+}
+
+/// Copies the number token at the start of `bytes`; returns its length there.
+fn push_json_number_token(bytes: &[u8], out: &mut Vec<u8>) -> usize {
+    let length =
+        bytes.iter().position(|b| !matches!(b, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E')).unwrap_or(bytes.len());
+    let number = &bytes[..length];
+    if is_storable_number(number) {
+        out.extend_from_slice(number);
+    } else {
+        out.push(b'"');
+        out.extend_from_slice(number);
+        out.push(b'"');
+    }
+    length
+}
+
+/// Whether a JSON number is within ±1e308, not so small that it reads as nothing, and at most 1,000 digits long.
+fn is_storable_number(number: &[u8]) -> bool {
+    if number.len() <= 17 && !number.iter().any(|b| matches!(b, b'e' | b'E')) {
+        return true;
+    }
+    if number.len() > NUMBER_DIGITS_MAX {
+        return false;
+    }
+    let Some(value) = std::str::from_utf8(number).ok().and_then(|n| n.parse::<f64>().ok()) else {
+        return false;
+    };
+    let mantissa = number.split(|b| matches!(b, b'e' | b'E')).next().unwrap_or_default();
+    value.abs() <= 1e308 && (value != 0.0 || !mantissa.iter().any(|b| matches!(b, b'1'..=b'9')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn unescaped(json: &str) -> String {
+        let mut out = Vec::new();
+        push_unescaped(json, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    fn value(json: &str) -> String {
+        let mut out = Vec::new();
+        push_json_value(json, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn escapes_are_read() {
+        for (json, text) in [
+            (r"a\n\t\u0041", "a\n\tA"),
+            (r"\ud83d\ude00", "\u{1f600}"),
+            (r"\ud83d", "\u{fffd}"),
+            (r"\ude00x", "\u{fffd}x"),
+            (r"\ud83d\u0041", "\u{fffd}A"),
+            (r"a\u0000b", "a\u{fffd}b"),
+            (r"\/\\\u12", "/\\\\u12"),
+        ] {
+            assert_eq!(unescaped(json), text, "{json}");
+        }
+    }
+
+    #[test]
+    fn values_are_made_storable() {
+        for (json, stored) in [
+            (r#" { "a" : [ 1 , 2.50 , "x y" ] } "#, r#"{"a":[1,2.50,"x y"]}"#),
+            (r#""\u0000 \ud800 \ud83d\ude00 \" ""#, "\"\u{fffd} \u{fffd} \\ud83d\\ude00 \\\" \""),
+            ("1e309", r#""1e309""#),
+            ("-1e999999", r#""-1e999999""#),
+            ("1e-999999", r#""1e-999999""#),
+            ("0e999999", "0e999999"),
+            ("123456789012345678901234567890", "123456789012345678901234567890"),
+        ] {
+            assert_eq!(value(json), stored, "{json}");
+        }
+        assert!(value(&"9".repeat(1001)).starts_with('"'));
+    }
+
+    #[test]
+    fn broken_utf8_is_repaired_and_said() {
+        let mut out = Vec::new();
+        assert!(push_clean(b"a\xff\0b", &mut out));
+        assert_eq!(out, "a\u{fffd}\u{fffd}b".as_bytes());
+        assert!(!push_clean("ok".as_bytes(), &mut out));
+    }
+
+    proptest! {
+        #[test]
+        fn escaping_any_text_comes_back(text in "[^\0]*") {
+            let mut json = Vec::new();
+            push_json_string(text.as_bytes(), &mut json);
+            let json = String::from_utf8(json).unwrap();
+            prop_assert_eq!(sonic_rs::from_str::<String>(&json).unwrap(), text.clone());
+            prop_assert_eq!(unescaped(&json[1..json.len() - 1]), text);
+        }
+
+        #[test]
+        fn any_bytes_become_utf8(bytes: Vec<u8>) {
+            let mut out = Vec::new();
+            push_clean(&bytes, &mut out);
+            prop_assert!(String::from_utf8(out).is_ok_and(|text| !text.contains('\0')));
+        }
+    }
+}

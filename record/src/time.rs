@@ -1,0 +1,623 @@
+//! Instants to the microsecond, and the many ways in which logs write them.
+//!
+//! The scanners take bytes and say how many of them were a time; [`parse`] takes text that must be one as a whole.
+//! Nothing here reads a clock: what a time leaves open (its zone, for RFC 3164 its year) comes from the caller.
+
+use std::sync::OnceLock;
+
+const MICROS: i64 = 1_000_000;
+const DAY_SECONDS: i64 = 86_400;
+
+/// An instant from 1970-01-01T00:00:00Z to 9999-12-31T23:59:59.999999Z, to the microsecond.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    pub const MIN: Timestamp = Timestamp(0);
+    pub const MAX: Timestamp = Timestamp(253_402_300_799_999_999);
+
+    /// `None` outside 1970–9999.
+    pub const fn from_micros(micros: i64) -> Option<Timestamp> {
+        if 0 <= micros && micros <= Timestamp::MAX.0 { Some(Timestamp(micros)) } else { None }
+    }
+
+    /// The nearest instant that can be held.
+    pub const fn clamped(micros: i64) -> Timestamp {
+        match Timestamp::from_micros(micros) {
+            Some(timestamp) => timestamp,
+            None if micros < 0 => Timestamp::MIN,
+            None => Timestamp::MAX,
+        }
+    }
+
+    /// Microseconds since 1970-01-01T00:00:00Z.
+    pub const fn as_micros(self) -> i64 {
+        self.0
+    }
+
+    /// Appends RFC 3339 in UTC with six digits of fraction: `2025-11-11T16:00:00.000000Z`.
+    pub fn write_rfc3339(self, out: &mut Vec<u8>) {
+        let (year, month, day) = civil_from_days(self.0.div_euclid(DAY_SECONDS * MICROS));
+        let in_day = self.0.rem_euclid(DAY_SECONDS * MICROS);
+        let (seconds, micros) = (in_day / MICROS, in_day % MICROS);
+        let mut text = *b"0000-00-00T00:00:00.000000Z";
+        digits(&mut text[0..4], year);
+        digits(&mut text[5..7], month);
+        digits(&mut text[8..10], day);
+        digits(&mut text[11..13], seconds / 3600);
+        digits(&mut text[14..16], seconds / 60 % 60);
+        digits(&mut text[17..19], seconds % 60);
+        digits(&mut text[20..26], micros);
+        out.extend_from_slice(&text);
+    }
+}
+
+impl std::fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut text = Vec::with_capacity(27);
+        self.write_rfc3339(&mut text);
+        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
+    }
+}
+
+fn digits(out: &mut [u8], mut value: i64) {
+    for digit in out.iter_mut().rev() {
+        *digit = b'0' + (value % 10) as u8;
+        value /= 10;
+    }
+}
+
+/// Where times without a zone of their own are taken to be.
+#[derive(Clone, Debug)]
+pub struct Zone(ZoneKind);
+
+#[derive(Clone, Debug)]
+enum ZoneKind {
+    /// Seconds east of UTC.
+    Fixed(i32),
+    Named(jiff::tz::TimeZone),
+}
+
+/// Text that names no time zone.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown time zone `{0}`: write an IANA name such as Europe/Berlin, UTC, or an offset such as +02:00")]
+pub struct UnknownZone(pub String);
+
+impl Zone {
+    pub const UTC: Zone = Zone(ZoneKind::Fixed(0));
+
+    /// Reads an IANA name, `UTC`, `local` (the machine's own) or an offset such as `+02:00`.
+    pub fn parse(name: &str) -> Result<Zone, UnknownZone> {
+        let name = name.trim();
+        if name.is_empty() || name.eq_ignore_ascii_case("utc") {
+            return Ok(Zone::UTC);
+        }
+        if name.eq_ignore_ascii_case("local") {
+            return Ok(Zone(ZoneKind::Named(jiff::tz::TimeZone::system())));
+        }
+        if let Some((Some(seconds), length)) = scan_offset(name.as_bytes())
+            && length == name.len()
+        {
+            return Ok(Zone(ZoneKind::Fixed(seconds)));
+        }
+        match jiff::tz::TimeZone::get(name) {
+            Ok(zone) => Ok(Zone(ZoneKind::Named(zone))),
+            Err(_) => Err(UnknownZone(name.to_owned())),
+        }
+    }
+
+    /// Seconds since 1970 of a civil time in this zone, given as if it were UTC. In a gap or fold of daylight saving
+    /// time the reading of RFC 5545 holds: a gap is read with the offset before it, a fold as its first pass.
+    fn to_utc(&self, civil_seconds: i64) -> i64 {
+        let zone = match &self.0 {
+            ZoneKind::Fixed(offset) => return civil_seconds - i64::from(*offset),
+            ZoneKind::Named(zone) => zone,
+        };
+        let in_utc = || {
+            let civil = jiff::tz::TimeZone::UTC.to_datetime(jiff::Timestamp::from_second(civil_seconds).ok()?);
+            Some(zone.to_ambiguous_timestamp(civil).compatible().ok()?.as_second())
+        };
+        in_utc().unwrap_or(civil_seconds)
+    }
+}
+
+impl Default for Zone {
+    fn default() -> Self {
+        Zone::UTC
+    }
+}
+
+/// A date and time as a line has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Civil {
+    pub year: i32,
+    /// From 1.
+    pub month: u8,
+    pub day: u8,
+    pub hour: u8,
+    pub minute: u8,
+    pub second: u8,
+    pub micros: u32,
+    /// What is left of the fraction below the microsecond, 0 to 999.
+    pub nanos: u16,
+    /// Seconds east of UTC, where the line says so.
+    pub offset: Option<i32>,
+}
+
+/// An instant, and the nanoseconds of it that a [`Timestamp`] cannot hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Instant {
+    pub timestamp: Timestamp,
+    /// 0 to 999.
+    pub nanos: u16,
+}
+
+impl Civil {
+    /// The instant; `None` outside 1970–9999.
+    pub fn resolve(&self, zone: &Zone) -> Option<Instant> {
+        let seconds = self.civil_seconds();
+        let utc = match self.offset {
+            Some(offset) => seconds - i64::from(offset),
+            None => zone.to_utc(seconds),
+        };
+        Timestamp::from_micros(utc * MICROS + i64::from(self.micros))
+            .map(|timestamp| Instant { timestamp, nanos: self.nanos })
+    }
+
+    /// The instant when the line has no year: that which puts it nearest to `received`, on 29 February the nearest
+    /// leap year.
+    pub fn resolve_without_year(&self, zone: &Zone, received: Timestamp) -> Option<Instant> {
+        let (year, _, _) = civil_from_days(received.0.div_euclid(DAY_SECONDS * MICROS));
+        let reach = if (self.month, self.day) == (2, 29) { 8 } else { 1 };
+        (year - reach..=year + reach)
+            .filter(|&year| i64::from(self.day) <= days_in_month(year, i64::from(self.month)))
+            .filter_map(|year| Civil { year: year as i32, ..*self }.resolve(zone))
+            .min_by_key(|instant| instant.timestamp.0.abs_diff(received.0))
+    }
+
+    /// Seconds since 1970 as if the time were UTC.
+    fn civil_seconds(&self) -> i64 {
+        let days = days_from_civil(i64::from(self.year), i64::from(self.month), i64::from(self.day));
+        // A leap second is told as the second before it.
+        let second = i64::from(self.second.min(59));
+        days * DAY_SECONDS + i64::from(self.hour) * 3600 + i64::from(self.minute) * 60 + second
+    }
+
+    fn is_valid(&self) -> bool {
+        (1..=12).contains(&self.month)
+            && self.day >= 1
+            && i64::from(self.day) <= days_in_month(i64::from(self.year), i64::from(self.month))
+            && self.has_valid_clock()
+    }
+
+    fn has_valid_clock(&self) -> bool {
+        self.hour <= 23 && self.minute <= 59 && self.second <= 60
+    }
+}
+
+/// Days since 1970 of a date of the proleptic Gregorian calendar (Howard Hinnant's `days_from_civil`).
+pub fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
+}
+
+/// Year, month and day of a number of days since 1970.
+pub fn civil_from_days(days: i64) -> (i64, i64, i64) {
+    let days = days + 719_468;
+    let era = days.div_euclid(146_097);
+    let day_of_era = days.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+}
+
+fn days_in_month(year: i64, month: i64) -> i64 {
+    match month {
+        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
+
+/// Reads text that is as a whole a time, in any shape that this module knows.
+pub fn parse(text: &[u8], zone: &Zone, received: Timestamp) -> Option<Instant> {
+    let text = text.trim_ascii();
+    if let Some((civil, length)) = scan_iso(text)
+        && length == text.len()
+    {
+        return civil.resolve(zone);
+    }
+    if text.first().is_some_and(|b| b.is_ascii_digit()) {
+        if let Some(instant) = parse_epoch(text) {
+            return Some(instant);
+        }
+        if let Some((civil, length)) = scan_clf(text)
+            && length == text.len()
+        {
+            return civil.resolve(zone);
+        }
+    }
+    if let Some((civil, length)) = scan_rfc2822(text)
+        && length == text.len()
+    {
+        return civil.resolve(zone);
+    }
+    let (civil, has_year, length) = scan_bsd(text)?;
+    if length != text.len() {
+        return None;
+    }
+    if has_year { civil.resolve(zone) } else { civil.resolve_without_year(zone, received) }
+}
+
+/// Reads a count since 1970 whose unit its size tells: below 10¹¹ seconds, below 10¹⁴ milliseconds, below 10¹⁷
+/// microseconds, above nanoseconds. A fraction and an exponent are welcome.
+pub fn parse_epoch(text: &[u8]) -> Option<Instant> {
+    let point = text.iter().position(|b| !b.is_ascii_digit()).unwrap_or(text.len());
+    let fraction = match &text[point..] {
+        [] => &text[point..],
+        [b'.', fraction @ ..] if fraction.iter().all(u8::is_ascii_digit) => fraction,
+        _ => {
+            let value: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
+            if !(0.0..1e20).contains(&value) || !text[0].is_ascii_digit() {
+                return None;
+            }
+            return epoch_instant(value as u128, ((value.fract() * 1e9).round() as u32).min(999_999_999));
+        }
+    };
+    if point == 0 || point > 20 {
+        return None;
+    }
+    let whole = text[..point].iter().fold(0u128, |sum, b| sum * 10 + u128::from(b - b'0'));
+    let billionths = (0..9).fold(0u32, |sum, i| sum * 10 + fraction.get(i).map_or(0, |b| u32::from(b - b'0')));
+    epoch_instant(whole, billionths)
+}
+
+fn epoch_instant(whole: u128, billionths: u32) -> Option<Instant> {
+    let nanos_per_unit: u128 = match whole {
+        0..100_000_000_000 => 1_000_000_000,
+        100_000_000_000..100_000_000_000_000 => 1_000_000,
+        100_000_000_000_000..100_000_000_000_000_000 => 1_000,
+        _ => 1,
+    };
+    let nanos = whole * nanos_per_unit + u128::from(billionths) * nanos_per_unit / 1_000_000_000;
+    let micros = i64::try_from(nanos / 1000).ok()?;
+    Some(Instant { timestamp: Timestamp::from_micros(micros)?, nanos: (nanos % 1000) as u16 })
+}
+
+/// RFC 3339 and its looser cousins at the start of `bytes`: `2025-11-11T16:00:00.123456789Z`, a blank for the `T`,
+/// slashes for the dashes, a comma for the point, no seconds, no zone, offsets as `+0200`, `+02` or after a blank, the
+/// basic form `20251111T160000Z`, and a date alone.
+pub fn scan_iso(bytes: &[u8]) -> Option<(Civil, usize)> {
+    let year = number(bytes, 0, 4)?;
+    let mut civil = Civil { year: year as i32, ..Civil::default() };
+    let mut at;
+    match *bytes.get(4)? {
+        separator @ (b'-' | b'/') => {
+            civil.month = number(bytes, 5, 2)? as u8;
+            if *bytes.get(7)? != separator {
+                return None;
+            }
+            civil.day = number(bytes, 8, 2)? as u8;
+            at = 10;
+            match bytes.get(at) {
+                Some(b'T' | b't' | b' ' | b'_') if bytes.get(at + 1).is_some_and(u8::is_ascii_digit) => {
+                    at = scan_clock(bytes, at + 1, &mut civil)?;
+                }
+                Some(b'0'..=b'9') => return None,
+                _ => {}
+            }
+        }
+        b'0'..=b'9' => {
+            civil.month = number(bytes, 4, 2)? as u8;
+            civil.day = number(bytes, 6, 2)? as u8;
+            if !matches!(bytes.get(8)?, b'T' | b't') {
+                return None;
+            }
+            civil.hour = number(bytes, 9, 2)? as u8;
+            civil.minute = number(bytes, 11, 2)? as u8;
+            civil.second = number(bytes, 13, 2)? as u8;
+            at = scan_fraction(bytes, 15, &mut civil);
+        }
+        _ => return None,
+    }
+    if !civil.is_valid() {
+        return None;
+    }
+    if at > 10
+        && let Some((offset, length)) = scan_offset(&bytes[at..])
+    {
+        civil.offset = offset;
+        at += length;
+    }
+    Some((civil, at))
+}
+
+/// The access logs' `10/Oct/2000:13:55:36 -0700` (Apache's `%t`), without the brackets.
+pub fn scan_clf(bytes: &[u8]) -> Option<(Civil, usize)> {
+    if bytes.get(2) != Some(&b'/') || bytes.get(6) != Some(&b'/') || bytes.get(11) != Some(&b':') {
+        return None;
+    }
+    let mut civil = Civil {
+        day: number(bytes, 0, 2)? as u8,
+        month: month(bytes.get(3..6)?)?,
+        year: number(bytes, 7, 4)? as i32,
+        ..Civil::default()
+    };
+    let mut at = scan_clock(bytes, 12, &mut civil)?;
+    if !civil.is_valid() {
+        return None;
+    }
+    if let Some((offset, length)) = scan_offset(&bytes[at..]) {
+        civil.offset = offset;
+        at += length;
+    }
+    Some((civil, at))
+}
+
+/// The time of RFC 3164 §4.1.2, `Oct  1 22:14:15`, also with a weekday before it and a year before or after the clock
+/// (`Oct  1 2003 22:14:15`, `Sat Oct  1 22:14:15.123 2003`). Says whether there was a year.
+pub fn scan_bsd(bytes: &[u8]) -> Option<(Civil, bool, usize)> {
+    let mut at = match bytes {
+        [a, b, c, b' ', ..] if is_weekday(&[*a, *b, *c]) => 4,
+        _ => 0,
+    };
+    let mut civil = Civil { month: month(bytes.get(at..at + 3)?)?, ..Civil::default() };
+    at = blanks(bytes, at + 3)?;
+    let (day, after) = short_number(bytes, at)?;
+    civil.day = day;
+    at = blanks(bytes, after)?;
+    let mut has_year = false;
+    if let Some(year) = number(bytes, at, 4)
+        && bytes.get(at + 4) == Some(&b' ')
+    {
+        (civil.year, has_year) = (year as i32, true);
+        at = blanks(bytes, at + 4)?;
+    }
+    at = scan_clock(bytes, at, &mut civil)?;
+    if !has_year
+        && bytes.get(at) == Some(&b' ')
+        && let Some(year) = number(bytes, at + 1, 4).filter(|year| (1970..=9999).contains(year))
+        && !bytes.get(at + 5).is_some_and(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
+    {
+        (civil.year, has_year) = (year as i32, true);
+        at += 5;
+    }
+    // 2000 was a leap year: without a year, 29 February may be a date.
+    let checked = if has_year { civil } else { Civil { year: 2000, ..civil } };
+    checked.is_valid().then_some((civil, has_year, at))
+}
+
+/// The date of RFC 2822 §3.3 and of HTTP: `Tue, 11 Nov 2025 16:00:00 +0100`, the weekday and the seconds optional.
+pub fn scan_rfc2822(bytes: &[u8]) -> Option<(Civil, usize)> {
+    let mut at = match bytes {
+        [a, b, c, b',', ..] if is_weekday(&[*a, *b, *c]) => blanks(bytes, 4)?,
+        _ => 0,
+    };
+    let (day, after) = short_number(bytes, at)?;
+    at = after;
+    let separator = *bytes.get(at).filter(|b| matches!(b, b' ' | b'-'))?;
+    let mut civil = Civil { day, month: month(bytes.get(at + 1..at + 4)?)?, ..Civil::default() };
+    if bytes.get(at + 4) != Some(&separator) {
+        return None;
+    }
+    civil.year = number(bytes, at + 5, 4)? as i32;
+    at = scan_clock(bytes, blanks(bytes, at + 9)?, &mut civil)?;
+    if !civil.is_valid() {
+        return None;
+    }
+    if let Some((offset, length)) = scan_offset(&bytes[at..]) {
+        civil.offset = offset;
+        at += length;
+    }
+    Some((civil, at))
+}
+
+/// `16:00`, `16:00:59` or `16:00:59.123` at `at`; returns where it ends.
+pub fn scan_clock(bytes: &[u8], at: usize, civil: &mut Civil) -> Option<usize> {
+    civil.hour = number(bytes, at, 2)? as u8;
+    if bytes.get(at + 2) != Some(&b':') {
+        return None;
+    }
+    civil.minute = number(bytes, at + 3, 2)? as u8;
+    let mut end = at + 5;
+    if bytes.get(end) == Some(&b':') {
+        civil.second = number(bytes, at + 6, 2)? as u8;
+        end = scan_fraction(bytes, at + 8, civil);
+    }
+    civil.has_valid_clock().then_some(end)
+}
+
+/// `.123` or `,123` at `at`, of which nine digits count; returns where it ends.
+fn scan_fraction(bytes: &[u8], at: usize, civil: &mut Civil) -> usize {
+    if !matches!(bytes.get(at), Some(b'.' | b',')) || !bytes.get(at + 1).is_some_and(u8::is_ascii_digit) {
+        return at;
+    }
+    let mut end = at + 1;
+    let mut nanos = 0u32;
+    while let Some(digit @ b'0'..=b'9') = bytes.get(end) {
+        if end - at <= 9 {
+            nanos = nanos * 10 + u32::from(digit - b'0');
+        }
+        end += 1;
+    }
+    for _ in end - at - 1..9 {
+        nanos *= 10;
+    }
+    (civil.micros, civil.nanos) = (nanos / 1000, (nanos % 1000) as u16);
+    end
+}
+
+/// `Z`, `UTC`, `GMT`, `+02:00`, `+0200` or `+02`, also after one blank: the seconds east of UTC and the length.
+/// `-00:00`, by RFC 3339 §4.3 an unknown local offset, is UTC.
+fn scan_offset(bytes: &[u8]) -> Option<(Option<i32>, usize)> {
+    let blank = usize::from(bytes.first() == Some(&b' '));
+    let rest = &bytes[blank..];
+    let ends = |at: usize| !rest.get(at).is_some_and(u8::is_ascii_alphanumeric);
+    match *rest.first()? {
+        b'Z' | b'z' if ends(1) => Some((Some(0), blank + 1)),
+        b'U' | b'G' if matches!(rest.get(..3), Some(b"UTC" | b"GMT")) && ends(3) => Some((Some(0), blank + 3)),
+        sign @ (b'+' | b'-') => {
+            let hours = number(rest, 1, 2)?;
+            let (minutes, length) = match rest.get(3) {
+                Some(b':') => (number(rest, 4, 2)?, 6),
+                Some(b'0'..=b'9') => (number(rest, 3, 2)?, 5),
+                _ => (0, 3),
+            };
+            if hours > 23 || minutes > 59 || !ends(length) {
+                return None;
+            }
+            let seconds = (hours * 3600 + minutes * 60) as i32;
+            Some((Some(if sign == b'-' { -seconds } else { seconds }), blank + length))
+        }
+        _ => None,
+    }
+}
+
+/// Exactly `count` digits at `at`.
+pub fn number(bytes: &[u8], at: usize, count: usize) -> Option<u32> {
+    bytes.get(at..at + count)?.iter().try_fold(0, |sum, &b| {
+        let digit = b.wrapping_sub(b'0');
+        (digit < 10).then(|| sum * 10 + u32::from(digit))
+    })
+}
+
+/// One or two digits at `at`, and where they end.
+fn short_number(bytes: &[u8], at: usize) -> Option<(u8, usize)> {
+    match number(bytes, at, 2) {
+        Some(value) => Some((value as u8, at + 2)),
+        None => Some((number(bytes, at, 1)? as u8, at + 1)),
+    }
+}
+
+/// One or more blanks at `at`; returns where they end.
+fn blanks(bytes: &[u8], at: usize) -> Option<usize> {
+    let count = bytes.get(at..)?.iter().take_while(|&&b| b == b' ').count();
+    (count > 0).then_some(at + count)
+}
+
+/// The number of a month from its three letters.
+pub fn month(name: &[u8]) -> Option<u8> {
+    const MONTHS: &[u8; 36] = b"janfebmaraprmayjunjulaugsepoctnovdec";
+    let folded = [name[0] | 0x20, name[1] | 0x20, name[2] | 0x20];
+    MONTHS.chunks_exact(3).position(|month| month == folded).map(|i| i as u8 + 1)
+}
+
+pub fn is_weekday(name: &[u8; 3]) -> bool {
+    const DAYS: &[u8; 21] = b"montuewedthufrisatsun";
+    let folded = [name[0] | 0x20, name[1] | 0x20, name[2] | 0x20];
+    DAYS.chunks_exact(3).any(|day| day == folded)
+}
+
+/// Fills the zone database's cache ahead of the first line, so that no request pays for it.
+pub fn warm_up() {
+    static WARM: OnceLock<()> = OnceLock::new();
+    WARM.get_or_init(|| drop(jiff::tz::TimeZone::get("Etc/UTC")));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RECEIVED: &str = "2025-11-12T00:00:00Z";
+
+    fn at(text: &str) -> Timestamp {
+        parse(text.as_bytes(), &Zone::UTC, Timestamp::MIN).unwrap().timestamp
+    }
+
+    fn check(text: &str, zone: &str, want: &str) {
+        let got = parse(text.as_bytes(), &Zone::parse(zone).unwrap(), at(RECEIVED));
+        assert_eq!(got.map(|i| i.timestamp.to_string()).as_deref(), Some(want), "{text}");
+    }
+
+    #[test]
+    fn every_shape() {
+        for (text, want) in [
+            ("2025-11-11T16:00:00Z", "2025-11-11T16:00:00.000000Z"),
+            ("2025-11-11T16:00:00", "2025-11-11T16:00:00.000000Z"),
+            ("2025-11-11 16:00:00,123", "2025-11-11T16:00:00.123000Z"),
+            ("2025-11-11t16:00:00.123456789+02:00", "2025-11-11T14:00:00.123456Z"),
+            ("2025-11-11 16:00:00 -0730", "2025-11-11T23:30:00.000000Z"),
+            ("2025-11-11 16:00:00 UTC", "2025-11-11T16:00:00.000000Z"),
+            ("2025/11/11 16:00", "2025-11-11T16:00:00.000000Z"),
+            ("2025-11-11", "2025-11-11T00:00:00.000000Z"),
+            ("20251111T160000Z", "2025-11-11T16:00:00.000000Z"),
+            ("2016-12-31T23:59:60Z", "2016-12-31T23:59:59.000000Z"),
+            ("1762876800", "2025-11-11T16:00:00.000000Z"),
+            ("1762876800.5", "2025-11-11T16:00:00.500000Z"),
+            ("1762876800123", "2025-11-11T16:00:00.123000Z"),
+            ("1762876800123456", "2025-11-11T16:00:00.123456Z"),
+            ("1762876800123456789", "2025-11-11T16:00:00.123456Z"),
+            ("1.7628768e9", "2025-11-11T16:00:00.000000Z"),
+            ("11/Nov/2025:16:00:00 +0100", "2025-11-11T15:00:00.000000Z"),
+            ("Tue, 11 Nov 2025 16:00:00 GMT", "2025-11-11T16:00:00.000000Z"),
+            ("11 Nov 2025 16:00:00 +0100", "2025-11-11T15:00:00.000000Z"),
+            ("Tue Nov 11 16:00:00 2025", "2025-11-11T16:00:00.000000Z"),
+            ("Nov 11 16:00:00", "2025-11-11T16:00:00.000000Z"),
+            ("Nov  1 2024 16:00:00", "2024-11-01T16:00:00.000000Z"),
+            ("Jan  1 00:00:00", "2026-01-01T00:00:00.000000Z"),
+            ("Feb 29 00:00:00", "2024-02-29T00:00:00.000000Z"),
+        ] {
+            check(text, "UTC", want);
+        }
+    }
+
+    #[test]
+    fn zones() {
+        check("2025-07-01 12:00:00", "Europe/Berlin", "2025-07-01T10:00:00.000000Z");
+        check("2025-11-11 12:00:00", "+05:30", "2025-11-11T06:30:00.000000Z");
+        check("2025-11-11T12:00:00Z", "Europe/Berlin", "2025-11-11T12:00:00.000000Z");
+        assert!(Zone::parse("Mars/Olympus").is_err());
+    }
+
+    #[test]
+    fn nonsense_is_no_time() {
+        for text in [
+            "",
+            "now",
+            "2025-13-01",
+            "2025-02-29",
+            "2025-11-11T25:00:00",
+            "2025-11-11T16:00:00 and more",
+            "12",
+            "-1",
+            "1969-12-31T23:59:59Z",
+            "10000000000000000000000",
+            "99/Nov/2025:16:00:00 +0100",
+            "2025-11-11T16:00:00+99:00",
+        ] {
+            let got = parse(text.as_bytes(), &Zone::UTC, at(RECEIVED));
+            assert!(got.is_none() || text == "12", "{text}: {got:?}");
+        }
+    }
+
+    #[test]
+    fn digits_below_the_microsecond_are_kept() {
+        let instant = parse(b"2025-11-11T16:00:00.123456789Z", &Zone::UTC, Timestamp::MIN).unwrap();
+        assert_eq!(instant.nanos, 789);
+    }
+
+    #[test]
+    fn calendar_round_trip() {
+        for days in (0..2_932_896).step_by(97) {
+            let (year, month, day) = civil_from_days(days);
+            assert_eq!(days_from_civil(year, month, day), days);
+        }
+        assert_eq!(Timestamp::MAX.to_string(), "9999-12-31T23:59:59.999999Z");
+    }
+
+    #[test]
+    fn any_bytes_are_safe() {
+        for text in ["Ja", "Jan", "Jan ", "1/Oct", "Tue,", "2025-", "20251111T", "+", " "] {
+            for cut in 0..=text.len() {
+                parse(&text.as_bytes()[..cut], &Zone::UTC, Timestamp::MIN);
+            }
+        }
+    }
+}
