@@ -1,0 +1,137 @@
+//! Apache's error log, of 2.2 and 2.4.
+//!
+//! `[time] [level] [client address] message` (2.2), `[time] [module:level] [pid N:tid N] [client address:port] message`
+
+use super::scan::{find, whole_number};
+use super::{FormatInfo, Malformed, Parser, mismatch};
+use crate::fields::{Context, Fields};
+use crate::level::Level;
+use crate::text::Text;
+use crate::time::{Instant, scan_bsd, scan_clf, scan_iso};
+
+pub static INFO: FormatInfo = FormatInfo {
+    name: "apache_error",
+    title: "Apache's error log, 2.2 and 2.4",
+    example: "[Fri Sep 09 10:42:29.902022 2011] [core:error] [pid 35708:tid 4328636416] [client 72.15.99.187:4711] AH00128: File does not exist: /usr/local/apache2/htdocs/favicon.ico",
+    fields: &[
+        "timestamp", "level", "application", "message", "metadata.module", "metadata.pid", "metadata.tid",
+        "metadata.client", "metadata.port", "metadata.code",
+    ],
+    specification: "https://httpd.apache.org/docs/2.4/mod/core.html#errorlogformat",
+};
+
+pub struct ApacheError;
+
+impl Parser for ApacheError {
+    fn info(&self) -> &'static FormatInfo {
+        &INFO
+    }
+
+    fn may_be(&self, line: &[u8]) -> bool {
+        matches!(line, [b'[', b'A'..=b'Z' | b'0'..=b'9', ..])
+    }
+
+    fn parse<'a>(&self, line: &'a [u8], context: &Context, out: &mut Fields<'a>) -> Result<(), Malformed> {
+        parse(line, context, out).map_err(|(reason, at)| mismatch(INFO.name, reason, at))
+    }
+}
+
+fn parse<'a>(line: &'a [u8], context: &Context, out: &mut Fields<'a>) -> Result<(), (&'static str, usize)> {
+    let (time, mut at) = bracketed(line, 0).ok_or(("no time in brackets", 0))?;
+    let instant = read_time(time, context).ok_or(("a broken time", 1))?;
+    out.timestamp = Some(instant.timestamp);
+
+    let (kind, after) = bracketed(line, at).ok_or(("no level in brackets", at))?;
+    let (module, level) = match memchr::memchr(b':', kind) {
+        Some(colon) => (&kind[..colon], &kind[colon + 1..]),
+        None => (&kind[..0], kind),
+    };
+    // 2.4 has the levels trace1 to trace8.
+    let word = level.strip_suffix(b" ").unwrap_or(level);
+    let word = if word.starts_with(b"trace") { &word[..5] } else { word };
+    out.level = Some(Level::from_name(word).ok_or(("an unknown level", at))?);
+    at = after;
+    if instant.nanos > 0 {
+        out.meta.int("nanos", i64::from(instant.nanos));
+    }
+    out.meta.text_unless_nil("module", module);
+    if level.starts_with(b"trace") && level.len() > 5 {
+        out.meta.text("severity", level);
+    }
+    if context.application.is_empty() {
+        out.application = Text::Bytes(b"apache");
+    }
+    while let Some((field, after)) = bracketed(line, at).filter(|(field, _)| take_field(field, out)) {
+        let _ = field;
+        at = after;
+    }
+    let message = &line[at..];
+    if let Some(code) = code(message) {
+        out.meta.text("code", code);
+    }
+    out.message = Text::Bytes(message);
+    Ok(())
+}
+
+/// What stands in the brackets at `at`, and where what follows them begins.
+fn bracketed(line: &[u8], at: usize) -> Option<(&[u8], usize)> {
+    if line.get(at) != Some(&b'[') {
+        return None;
+    }
+    let end = find(line, at, b']')?;
+    let after = end + 1;
+    Some((&line[at + 1..end], after + usize::from(line.get(after) == Some(&b' '))))
+}
+
+fn read_time(time: &[u8], context: &Context) -> Option<Instant> {
+    if let Some((civil, true, length)) = scan_bsd(time)
+        && length == time.len()
+    {
+        return civil.resolve(context.zone);
+    }
+    let (civil, length) = scan_clf(time).or_else(|| scan_iso(time))?;
+    if length == time.len() { civil.resolve(context.zone) } else { None }
+}
+
+/// Takes `pid N`, `pid N:tid N` and `client address`; false where it is something else, which belongs to the message.
+fn take_field<'a>(field: &'a [u8], out: &mut Fields<'a>) -> bool {
+    if let Some(pid) = field.strip_prefix(b"pid ") {
+        let (pid, tid) = match memchr::memmem::find(pid, b":tid ") {
+            Some(colon) => (&pid[..colon], &pid[colon + 5..]),
+            None => (pid, &pid[..0]),
+        };
+        if whole_number(pid, 19).is_none() || !tid.is_empty() && whole_number(tid, 20).is_none() {
+            return false;
+        }
+        out.meta.number_unless_nil("pid", pid);
+        out.meta.number_unless_nil("tid", tid);
+        return true;
+    }
+    let Some(client) = field.strip_prefix(b"client ") else { return false };
+    // A colon and digits are a port, unless there are more colons: then it is an IPv6 address.
+    match memchr::memrchr(b':', client) {
+        Some(colon)
+            if whole_number(&client[colon + 1..], 5).is_some()
+                && (memchr::memchr(b':', client) == Some(colon) || client[..colon].ends_with(b"]")) =>
+        {
+            let address = &client[..colon];
+            let address = address.strip_prefix(b"[").and_then(|a| a.strip_suffix(b"]")).unwrap_or(address);
+            out.meta.text_unless_nil("client", address);
+            out.meta.number_unless_nil("port", &client[colon + 1..]);
+        }
+        _ => out.meta.text_unless_nil("client", client),
+    }
+    true
+}
+
+/// Apache's own number of the message, `AH00128`, at its head or after the system's error.
+fn code(message: &[u8]) -> Option<&[u8]> {
+    let at = match message.starts_with(b"AH") {
+        true => 0,
+        // `(113)No route to host: AH00957: …`
+        false if message.first() == Some(&b'(') => memchr::memmem::find(message, b": AH")? + 2,
+        false => return None,
+    };
+    let digits = message[at + 2..].iter().take_while(|b| b.is_ascii_digit()).count();
+    (digits == 5 && message.get(at + 7) == Some(&b':')).then(|| &message[at..at + 7])
+}
