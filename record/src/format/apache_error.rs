@@ -1,6 +1,9 @@
 //! Apache's error log, of 2.2 and 2.4.
 //!
 //! `[time] [level] [client address] message` (2.2), `[time] [module:level] [pid N:tid N] [client address:port] message`
+//!
+//! The message is all that follows the process, as a search for a client's address looks in it; client and error code
+//! are metadata besides.
 
 use super::scan::{find, whole_number};
 use super::{FormatInfo, Malformed, Parser, mismatch};
@@ -61,15 +64,20 @@ fn parse<'a>(line: &'a [u8], context: &Context, out: &mut Fields<'a>) -> Result<
     if context.application.is_empty() {
         out.application = Text::Bytes(b"apache");
     }
-    while let Some((field, after)) = bracketed(line, at).filter(|(field, _)| take_field(field, out)) {
-        let _ = field;
+    if let Some((field, after)) = bracketed(line, at)
+        && take_process(field, out)
+    {
         at = after;
     }
     let message = &line[at..];
-    if let Some(code) = code(message) {
+    out.message = Text::Bytes(message);
+    let text = match bracketed(line, at) {
+        Some((field, after)) if take_client(field, out) => &line[after..],
+        _ => message,
+    };
+    if let Some(code) = code(text) {
         out.meta.text("code", code);
     }
-    out.message = Text::Bytes(message);
     Ok(())
 }
 
@@ -93,20 +101,23 @@ fn read_time(time: &[u8], context: &Context) -> Option<Instant> {
     if length == time.len() { civil.resolve(context.zone) } else { None }
 }
 
-/// Takes `pid N`, `pid N:tid N` and `client address`; false where it is something else, which belongs to the message.
-fn take_field<'a>(field: &'a [u8], out: &mut Fields<'a>) -> bool {
-    if let Some(pid) = field.strip_prefix(b"pid ") {
-        let (pid, tid) = match memchr::memmem::find(pid, b":tid ") {
-            Some(colon) => (&pid[..colon], &pid[colon + 5..]),
-            None => (pid, &pid[..0]),
-        };
-        if whole_number(pid, 19).is_none() || !tid.is_empty() && whole_number(tid, 20).is_none() {
-            return false;
-        }
-        out.meta.number_unless_nil("pid", pid);
-        out.meta.number_unless_nil("tid", tid);
-        return true;
+/// Takes `pid N` and `pid N:tid N`; false where it is something else.
+fn take_process(field: &[u8], out: &mut Fields) -> bool {
+    let Some(pid) = field.strip_prefix(b"pid ") else { return false };
+    let (pid, tid) = match memchr::memmem::find(pid, b":tid ") {
+        Some(colon) => (&pid[..colon], &pid[colon + 5..]),
+        None => (pid, &pid[..0]),
+    };
+    if whole_number(pid, 19).is_none() || !tid.is_empty() && whole_number(tid, 20).is_none() {
+        return false;
     }
+    out.meta.number_unless_nil("pid", pid);
+    out.meta.number_unless_nil("tid", tid);
+    true
+}
+
+/// Takes `client address` and `client address:port`; false where it is something else.
+fn take_client(field: &[u8], out: &mut Fields) -> bool {
     let Some(client) = field.strip_prefix(b"client ") else { return false };
     // A colon and digits are a port, unless there are more colons: then it is an IPv6 address.
     match memchr::memrchr(b':', client) {

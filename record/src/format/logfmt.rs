@@ -41,7 +41,8 @@ impl Parser for Logfmt {
     }
 }
 
-/// Detected, at least so many words must be pairs, and of the others at most one for each [`PAIRS_PER_WORD`].
+/// Detected, at least so many words must be pairs, or the only one a quoted pair; and of the others at most one for each
+/// [`PAIRS_PER_WORD`].
 const PAIRS_MIN: usize = 2;
 const PAIRS_PER_WORD: usize = 4;
 
@@ -87,7 +88,8 @@ fn parse<'a>(
     if pairs + words == 0 {
         return Err(("an empty line", 0));
     }
-    if detecting && (pairs < PAIRS_MIN || words * PAIRS_PER_WORD > pairs) {
+    let only_quoted = pairs == 1 && words == 0 && line.ends_with(b"\"");
+    if detecting && (pairs < PAIRS_MIN && !only_quoted || words * PAIRS_PER_WORD > pairs) {
         return Err(("too few words are key=value", 0));
     }
     fill(slots, context, out);

@@ -1,6 +1,9 @@
 //! Nginx's error log.
 //!
 //! `2021/04/01 13:02:31 [error] 31#31: *1 message, client: …, server: …, request: "…", upstream: "…", host: "…"`
+//!
+//! The message is all that follows the connection, as a search for an address or a request looks in it; what it tells of
+//! client and request is metadata besides.
 
 use super::scan::{find, skip_blanks, whole_number};
 use super::{FormatInfo, Malformed, Parser, mismatch};
@@ -71,13 +74,10 @@ fn parse<'a>(line: &'a [u8], context: &Context, out: &mut Fields<'a>) -> Result<
             at = skip_blanks(line, blank);
         }
     }
-    let rest = &line[at..];
-    match memchr::memmem::find(rest, b", client: ") {
-        Some(comma) => {
-            out.message = Text::Bytes(&rest[..comma]);
-            fill_tail(&rest[comma..], out);
-        }
-        None => out.message = Text::Bytes(rest),
+    let message = &line[at..];
+    out.message = Text::Bytes(message);
+    if let Some(comma) = memchr::memmem::find(message, b", client: ") {
+        fill_tail(&message[comma..], out);
     }
     Ok(())
 }
@@ -96,7 +96,7 @@ fn read_time(line: &[u8], context: &Context) -> Option<crate::time::Timestamp> {
     civil.resolve(context.zone).map(|instant| instant.timestamp)
 }
 
-/// `, client: 1.2.3.4, request: "GET / HTTP/1.1", …`. What does not go on like this is kept as `extra`.
+/// `, client: 1.2.3.4, request: "GET / HTTP/1.1", …`, as far as it goes on like this.
 fn fill_tail(mut tail: &[u8], out: &mut Fields) {
     while let Some(rest) = tail.strip_prefix(b", ") {
         let Some(colon) = memchr::memmem::find(rest, b": ") else { break };
@@ -118,7 +118,6 @@ fn fill_tail(mut tail: &[u8], out: &mut Fields) {
         out.meta.text_unless_nil(key, value);
         tail = &rest[colon + 2 + length..];
     }
-    out.meta.text_unless_nil("extra", tail);
 }
 
 /// The quote that ends a value: the first before a comma or the end.

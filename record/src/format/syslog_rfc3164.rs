@@ -99,7 +99,7 @@ fn parse<'a>(
         at = skip_blanks(line, end);
     }
     // Many programs begin their lines with such a time: only a tag in its place shows that it is syslog.
-    let tag = Tag::read(line, at, has_priority);
+    let tag = Tag::read(line, at);
     if detecting && is_iso && !has_priority && !(has_host && tag.as_ref().is_some_and(|tag| tag.has_colon)) {
         return Err(("a time, but no host and tag", at));
     }
@@ -111,7 +111,8 @@ fn parse<'a>(
         at = tag.end;
     }
     let after = skip_blanks(line, at);
-    if line.get(after) == Some(&b'[')
+    if has_priority
+        && line.get(after) == Some(&b'[')
         && let Ok(end) = structured_data_end(line, after, Rigour::Proven)
         && matches!(line.get(end), None | Some(b' '))
     {
@@ -205,7 +206,7 @@ impl<'a> Tag<'a> {
     /// RFC 3164 allows 32; classes and pods have longer names.
     const NAME_BYTES_MAX: usize = 128;
 
-    fn read(line: &'a [u8], at: usize, has_priority: bool) -> Option<Tag<'a>> {
+    fn read(line: &'a [u8], at: usize) -> Option<Tag<'a>> {
         let rest = line.get(at..)?;
         if is_repetition(rest) {
             return None;
@@ -219,8 +220,8 @@ impl<'a> Tag<'a> {
         match rest.get(stop) {
             Some(_) if stop == 0 => None,
             Some(b':') => Tag::with_colon(line, at, stop),
-            Some(b'[') => Tag::with_pid(line, at, stop).or_else(|| Tag::word(line, at, has_priority)),
-            Some(_) => Tag::with_blanks(line, at).or_else(|| Tag::word(line, at, has_priority)),
+            Some(b'[') => Tag::with_pid(line, at, stop).or_else(|| Tag::word(line, at)),
+            Some(_) => Tag::with_blanks(line, at).or_else(|| Tag::word(line, at)),
             None => Some(Tag { name: rest, pid: b"", has_colon: false, end: line.len() }),
         }
     }
@@ -250,22 +251,30 @@ impl<'a> Tag<'a> {
         Some(Tag { name: &rest[..bracket], pid: &rest[bracket + 1..close], has_colon, end })
     }
 
-    /// `Google Chrome Helper[85294]: `: words, then digits in brackets and a colon.
+    /// `Google Chrome Helper[85294]: `: words, then digits in brackets and a colon; or `syslogd 1.4.1: `.
     fn with_blanks(line: &'a [u8], at: usize) -> Option<Tag<'a>> {
         let rest = &line[at..];
         let bracket = rest.iter().take(Tag::NAME_BYTES_MAX).position(|b| matches!(b, b':' | b'['))?;
-        let tag = if rest[bracket] == b'[' { Tag::with_pid(line, at, bracket)? } else { return None };
+        if rest[bracket] == b':' {
+            let name = &rest[..bracket];
+            let version = &name[memchr::memchr(b' ', name)? + 1..];
+            let is_version = version.contains(&b'.') && version.iter().all(|b| b.is_ascii_digit() || *b == b'.');
+            let end = after_blank(line, at + bracket + 1);
+            return is_version.then_some(Tag { name, pid: b"", has_colon: true, end });
+        }
+        let tag = Tag::with_pid(line, at, bracket)?;
         let words = tag.name.split(|&b| b == b' ').count();
         let plain = tag.name.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b' ' | b'.' | b'-' | b'_'));
         (tag.has_colon && words <= 4 && plain && tag.pid.iter().all(u8::is_ascii_digit) && !tag.name.ends_with(b" "))
             .then_some(tag)
     }
 
-    /// A word without colon or process: the tag where a priority came before, since then little else is left to be;
-    /// in a file the message begins here. A dash says that there is none.
-    fn word(line: &'a [u8], at: usize, has_priority: bool) -> Option<Tag<'a>> {
+    /// A word that is followed by a blank: RFC 3164 §4.1.3 ends a tag at any character that none can have. A dash says
+    /// that there is none.
+    fn word(line: &'a [u8], at: usize) -> Option<Tag<'a>> {
         let (name, end) = token(line, at);
-        let is_tag = name == b"-" || has_priority && !name.contains(&b'=') && name[0] != b'[';
+        let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'/') || b >= 0x80;
+        let is_tag = name == b"-" || name[0] != b'-' && name.iter().all(|&b| fits(b));
         is_tag.then(|| Tag { name, pid: b"", has_colon: false, end: after_blank(line, end) })
     }
 }
