@@ -18,9 +18,21 @@ pub static COMMON: FormatInfo = FormatInfo {
     title: "Access log, Common Log Format (Apache and others)",
     example: r#"127.0.0.1 - frank [10/Oct/2000:13:55:36 -0700] "GET /apache_pb.gif HTTP/1.0" 200 2326"#,
     fields: &[
-        "timestamp", "level", "source", "application", "message", "metadata.vhost", "metadata.client",
-        "metadata.ident", "metadata.user", "metadata.method", "metadata.path", "metadata.protocol",
-        "metadata.status", "metadata.bytes", "metadata.extra",
+        "timestamp",
+        "level",
+        "source",
+        "application",
+        "message",
+        "metadata.vhost",
+        "metadata.client",
+        "metadata.ident",
+        "metadata.user",
+        "metadata.method",
+        "metadata.path",
+        "metadata.protocol",
+        "metadata.status",
+        "metadata.bytes",
+        "metadata.extra",
     ],
     specification: "https://httpd.apache.org/docs/2.4/logs.html#common",
 };
@@ -30,9 +42,23 @@ pub static COMBINED: FormatInfo = FormatInfo {
     title: "Access log, combined format (Apache, Nginx and others)",
     example: r#"127.0.0.1 - frank [10/Oct/2000:13:55:36 -0700] "GET /apache_pb.gif HTTP/1.0" 200 2326 "http://www.example.com/start.html" "Mozilla/4.08 [en] (Win98; I ;Nav)""#,
     fields: &[
-        "timestamp", "level", "source", "application", "message", "metadata.vhost", "metadata.client",
-        "metadata.ident", "metadata.user", "metadata.method", "metadata.path", "metadata.protocol",
-        "metadata.status", "metadata.bytes", "metadata.referer", "metadata.user_agent", "metadata.extra",
+        "timestamp",
+        "level",
+        "source",
+        "application",
+        "message",
+        "metadata.vhost",
+        "metadata.client",
+        "metadata.ident",
+        "metadata.user",
+        "metadata.method",
+        "metadata.path",
+        "metadata.protocol",
+        "metadata.status",
+        "metadata.bytes",
+        "metadata.referer",
+        "metadata.user_agent",
+        "metadata.extra",
     ],
     specification: "https://httpd.apache.org/docs/2.4/logs.html#combined",
 };
@@ -48,8 +74,8 @@ impl Parser for Access {
     }
 
     fn parse<'a>(&self, line: &'a [u8], context: &Context, out: &mut Fields<'a>) -> Result<(), Malformed> {
-        let combined = parse_either(line, context, out)
-            .map_err(|(reason, at)| mismatch(self.info().name, reason, at))?;
+        let combined =
+            parse_either(line, context, out).map_err(|(reason, at)| mismatch(self.info().name, reason, at))?;
         match (combined, self.combined) {
             (false, true) => Err(mismatch(COMBINED.name, "no quoted referer and user agent", line.len())),
             (true, false) => Err(mismatch(COMMON.name, "it goes on with a quoted referer and user agent", line.len())),
@@ -84,11 +110,7 @@ fn time_bracket(line: &[u8]) -> Option<usize> {
 }
 
 /// Reads a line of either format; says whether it is a combined one.
-fn parse_either<'a>(
-    line: &'a [u8],
-    context: &Context,
-    out: &mut Fields<'a>,
-) -> Result<bool, (&'static str, usize)> {
+fn parse_either<'a>(line: &'a [u8], context: &Context, out: &mut Fields<'a>) -> Result<bool, (&'static str, usize)> {
     let bracket = time_bracket(line).ok_or(("no time in brackets", 0))?;
     let head = Head::split(&line[..bracket]).ok_or(("no client, ident and user before the time", bracket))?;
 
@@ -239,5 +261,97 @@ fn fill_request<'a>(request: &'a [u8], out: &mut Fields<'a>) {
             out.meta.text("protocol", &rest[blank + 1..]);
         }
         _ => out.meta.text("path", rest),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::testing::{check, refuse};
+
+    #[test]
+    fn lines_of_both() {
+        check(&[
+            (
+                r#"127.0.0.1 - frank [10/Oct/2000:13:55:36 -0700] "GET /apache_pb.gif HTTP/1.0" 200 2326"#,
+                r#"apache_common 2000-10-10T20:55:36 INFO 127.0.0.1|apache|GET /apache_pb.gif HTTP/1.0 {"client":"127.0.0.1","user":"frank","method":"GET","path":"/apache_pb.gif","protocol":"HTTP/1.0","status":200,"bytes":2326}"#,
+            ),
+            (
+                r#"127.0.0.1 - - [10/Oct/2000:13:55:36 +0000] "GET /x?a=1 HTTP/1.1" 404 - "-" "curl/8.0""#,
+                r#"apache_combined 2000-10-10T13:55:36 WARN 127.0.0.1|apache|GET /x?a=1 HTTP/1.1 {"client":"127.0.0.1","method":"GET","path":"/x?a=1","protocol":"HTTP/1.1","status":404,"user_agent":"curl/8.0"}"#,
+            ),
+            (
+                r#"2001:db8::7 id "quoted user" [10/Oct/2000:13:55:36 +0000] "POST /a b c HTTP/2.0" 503 0 "http://a/\"b\"" "agent \"x\" y""#,
+                r#"apache_combined 2000-10-10T13:55:36 ERROR 2001:db8::7|apache|POST /a b c HTTP/2.0 {"client":"2001:db8::7","ident":"id","user":"\"quoted user\"","method":"POST","path":"/a b c","protocol":"HTTP/2.0","status":503,"bytes":0,"referer":"http://a/\\\"b\\\"","user_agent":"agent \\\"x\\\" y"}"#,
+            ),
+            (
+                r#"crawl.example.com - - [10/Oct/2000:13:55:36 +0000] "-" 408 - "-" "-""#,
+                r#"apache_combined 2000-10-10T13:55:36 WARN crawl.example.com|apache|- {"client":"crawl.example.com","status":408}"#,
+            ),
+            (
+                r#"www.example.com:443 10.0.0.1 - - [10/Oct/2000:13:55:36 +0000] "GET / HTTP/1.1" 200 5 "-" "-" 0.002 "10.1.1.1""#,
+                r#"apache_combined 2000-10-10T13:55:36 INFO 10.0.0.1|apache|GET / HTTP/1.1 {"vhost":"www.example.com:443","client":"10.0.0.1","method":"GET","path":"/","protocol":"HTTP/1.1","status":200,"bytes":5,"extra":"0.002 \"10.1.1.1\""}"#,
+            ),
+            (
+                r#"10.0.0.1 - first last [10/Oct/2000:13:55:36 +0000] "\x16\x03\x01\x00" 400 226"#,
+                r#"apache_common 2000-10-10T13:55:36 WARN 10.0.0.1|apache|\x16\x03\x01\x00 {"client":"10.0.0.1","user":"first last","status":400,"bytes":226}"#,
+            ),
+            (
+                r#"10.0.0.1 - - [10/Oct/2000:13:55:36 +0000] "" 400 226 "-" "-""#,
+                r#"apache_combined 2000-10-10T13:55:36 WARN 10.0.0.1|apache|- {"client":"10.0.0.1","status":400,"bytes":226}"#,
+            ),
+            (
+                r#"10.0.0.1 - - [10/Oct/2000:13:55:36 +0000] "GET /a"b"c HTTP/1.0" 200 1"#,
+                r#"apache_common 2000-10-10T13:55:36 INFO 10.0.0.1|apache|GET /a"b"c HTTP/1.0 {"client":"10.0.0.1","method":"GET","path":"/a\"b\"c","protocol":"HTTP/1.0","status":200,"bytes":1}"#,
+            ),
+            (
+                r#"10.0.0.1 - - [10/Oct/2000:13:55:36 +0000] "GET /only" 200 1 15ms"#,
+                r#"apache_common 2000-10-10T13:55:36 INFO 10.0.0.1|apache|GET /only {"client":"10.0.0.1","method":"GET","path":"/only","status":200,"bytes":1,"extra":"15ms"}"#,
+            ),
+            (r#"- - - [-] "-" - -"#, "apache_common now INFO -|apache|- {}"),
+            (
+                r#"10.0.0.1 - - [10/Oct/2000:13:55:36 +0000] "GET / HTTP/1.1" 200 5 "http://cut"#,
+                r#"plain now INFO -|-|10.0.0.1 - - [10/Oct/2000:13:55:36 +0000] "GET / HTTP/1.1" 200 5 "http://cut {}"#,
+            ),
+            (
+                r#"10.0.0.1 - - [10/Oct/2000:13:55:36 +0000] "GET / HTTP/1.1" 200 5 "-" "cut"#,
+                r#"plain now INFO -|-|10.0.0.1 - - [10/Oct/2000:13:55:36 +0000] "GET / HTTP/1.1" 200 5 "-" "cut {}"#,
+            ),
+            (
+                r#"10.0.0.1 - - [10/Oct/2000:13:55:36 +0000] "GET / HTTP/1.1" 200"#,
+                r#"plain now INFO -|-|10.0.0.1 - - [10/Oct/2000:13:55:36 +0000] "GET / HTTP/1.1" 200 {}"#,
+            ),
+            (
+                r#"10.0.0.1 - - [10/Oct/2000:13:55:36 +0000] "GET / HTTP"#,
+                r#"plain now INFO -|-|10.0.0.1 - - [10/Oct/2000:13:55:36 +0000] "GET / HTTP {}"#,
+            ),
+            (
+                r#"10.0.0.1 - - [99/Oct/2000:13:55:36 +0000] "GET / HTTP/1.1" 200 5"#,
+                r#"plain now INFO -|-|10.0.0.1 - - [99/Oct/2000:13:55:36 +0000] "GET / HTTP/1.1" 200 5 {}"#,
+            ),
+            ("- - - [1234] - - -", "plain now INFO -|-|- - - [1234] - - - {}"),
+        ]);
+    }
+
+    #[test]
+    fn held_to_one_of_the_two() {
+        refuse(
+            &Access { combined: true },
+            &[
+                (r#"1.2.3.4 - - [10/Oct/2000:13:55:36 +0000] "GET / HTTP/1.1" 200 5"#, "no quoted referer"),
+                (r#"1.2.3.4 - - [10/Oct/2000:13:55:36 +0000] "GET / HTTP/1.1" 200 5 "-" "cut"#, "a cut field"),
+                (r#"1.2.3.4 - - [99/Oct/2000:13:55:36 +0000] "GET / HTTP/1.1" 200 5 "-" "-""#, "a broken time"),
+                ("- - - [1234] - - - - - ", "no time in brackets"),
+            ],
+        );
+        refuse(
+            &Access { combined: false },
+            &[
+                (r#"1.2.3.4 - - [10/Oct/2000:13:55:36 +0000] "GET / HTTP/1.1" 200 5 "-" "-""#, "it goes on"),
+                (r#"1.2.3.4 - - [10/Oct/2000:13:55:36 +0000] "GET / HTTP/1.1" 200"#, "ends before the bytes"),
+                (r#"1.2.3.4 - - [10/Oct/2000:13:55:36 +0000] "GET / HTTP/1.1" 200 x"#, "the bytes are no number"),
+                (r#"1.2.3.4 [10/Oct/2000:13:55:36 +0000] "GET / HTTP/1.1" 200 5"#, "no client, ident and user"),
+            ],
+        );
     }
 }

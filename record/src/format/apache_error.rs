@@ -17,8 +17,16 @@ pub static INFO: FormatInfo = FormatInfo {
     title: "Apache's error log, 2.2 and 2.4",
     example: "[Fri Sep 09 10:42:29.902022 2011] [core:error] [pid 35708:tid 4328636416] [client 72.15.99.187:4711] AH00128: File does not exist: /usr/local/apache2/htdocs/favicon.ico",
     fields: &[
-        "timestamp", "level", "application", "message", "metadata.module", "metadata.pid", "metadata.tid",
-        "metadata.client", "metadata.port", "metadata.code",
+        "timestamp",
+        "level",
+        "application",
+        "message",
+        "metadata.module",
+        "metadata.pid",
+        "metadata.tid",
+        "metadata.client",
+        "metadata.port",
+        "metadata.code",
     ],
     specification: "https://httpd.apache.org/docs/2.4/mod/core.html#errorlogformat",
 };
@@ -81,12 +89,15 @@ fn parse<'a>(line: &'a [u8], context: &Context, out: &mut Fields<'a>) -> Result<
     Ok(())
 }
 
-/// What stands in the brackets at `at`, and where what follows them begins.
+/// What stands in the brackets at `at`, which may have a pair inside, and where what follows them begins.
 fn bracketed(line: &[u8], at: usize) -> Option<(&[u8], usize)> {
     if line.get(at) != Some(&b'[') {
         return None;
     }
-    let end = find(line, at, b']')?;
+    let mut end = find(line, at, b']')?;
+    if line[at + 1..end].contains(&b'[') {
+        end = find(line, end + 1, b']')?;
+    }
     let after = end + 1;
     Some((&line[at + 1..end], after + usize::from(line.get(after) == Some(&b' '))))
 }
@@ -145,4 +156,58 @@ fn code(message: &[u8]) -> Option<&[u8]> {
     };
     let digits = message[at + 2..].iter().take_while(|b| b.is_ascii_digit()).count();
     (digits == 5 && message.get(at + 7) == Some(&b':')).then(|| &message[at..at + 7])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::testing::{check, refuse};
+
+    #[test]
+    fn lines_of_2_2_and_2_4() {
+        check(&[
+            (
+                "[Wed Oct 11 14:32:52 2000] [error] [client 127.0.0.1] client denied by server configuration: /export/home/live/ap/htdocs/test",
+                r#"apache_error 2000-10-11T14:32:52 ERROR -|apache|[client 127.0.0.1] client denied by server configuration: /export/home/live/ap/htdocs/test {"client":"127.0.0.1"}"#,
+            ),
+            (
+                "[Fri Sep 09 10:42:29.902022 2011] [core:error] [pid 35708:tid 4328636416] [client 72.15.99.187:4711] AH00128: File does not exist: /x",
+                r#"apache_error 2011-09-09T10:42:29.902022Z ERROR -|apache|[client 72.15.99.187:4711] AH00128: File does not exist: /x {"module":"core","pid":35708,"tid":4328636416,"client":"72.15.99.187","port":4711,"code":"AH00128"}"#,
+            ),
+            (
+                "[Wed Oct 11 14:32:52.123456789 2000] [ssl:trace3] [pid 7] [client [2001:db8::1]:443] hello",
+                r#"apache_error 2000-10-11T14:32:52.123456Z TRACE -|apache|[client [2001:db8::1]:443] hello {"nanos":789,"module":"ssl","severity":"trace3","pid":7,"client":"2001:db8::1","port":443}"#,
+            ),
+            (
+                "[01/Mar/2021:12:00:19 +0000] [proxy:error] [pid 23964] (113)No route to host: AH00957: HTTP: attempt to connect failed",
+                r#"apache_error 2021-03-01T12:00:19 ERROR -|apache|(113)No route to host: AH00957: HTTP: attempt to connect failed {"module":"proxy","pid":23964,"code":"AH00957"}"#,
+            ),
+            (
+                "[Wed Oct 11 14:32:52 2000] [notice] caught SIGTERM, shutting down",
+                "apache_error 2000-10-11T14:32:52 INFO -|apache|caught SIGTERM, shutting down {}",
+            ),
+            (
+                "[Wed Oct 11 14:32:52 2000] [loud] what",
+                "plain 2000-10-11T14:32:52 INFO -|-|[Wed Oct 11 14:32:52 2000] [loud] what {}",
+            ),
+            (
+                "[Wed Oct 99 14:32:52 2000] [error] what",
+                "plain now INFO -|-|[Wed Oct 99 14:32:52 2000] [error] what {}",
+            ),
+            ("[2024-01-01] [error", "plain now INFO -|-|[2024-01-01] [error {}"),
+        ]);
+    }
+
+    #[test]
+    fn held_to_it() {
+        refuse(
+            &ApacheError,
+            &[
+                ("", "no time in brackets"),
+                ("[yesterday] [error] x", "a broken time"),
+                ("[Wed Oct 11 14:32:52 2000] x", "no level in brackets"),
+                ("[Wed Oct 11 14:32:52 2000] [loud] x", "an unknown level (column 28)"),
+            ],
+        );
+    }
 }

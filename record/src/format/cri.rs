@@ -67,3 +67,55 @@ fn split_tags(rest: &[u8]) -> (Option<u8>, &[u8]) {
         _ => (None, rest),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::testing::{check, refuse};
+
+    #[test]
+    fn whole_partial_and_wrapped_lines() {
+        check(&[
+            (
+                "2021-05-17T17:35:01.184675702Z stdout F   two blanks kept",
+                r#"cri 2021-05-17T17:35:01.184675Z INFO -|-|  two blanks kept {"nanos":702,"stream":"stdout"}"#,
+            ),
+            (
+                "2019-05-07T18:57:50.904275+02:00 stderr P ERROR begins",
+                r#"cri 2019-05-07T16:57:50.904275Z ERROR -|-|ERROR begins {"stream":"stderr","partial":true}"#,
+            ),
+            (
+                "2019-05-07T18:57:50Z stdout an older runtime's line",
+                r#"cri 2019-05-07T18:57:50 INFO -|-|an older runtime's line {"stream":"stdout"}"#,
+            ),
+            (
+                r#"2019-05-07T18:57:50Z stdout F {"level":"warn","msg":"inner","app":"a","time":"2019-05-07T18:57:49Z","k":1}"#,
+                r#"cri 2019-05-07T18:57:50 WARN -|a|inner {"stream":"stdout","k":1,"inner":{"timestamp":"2019-05-07T18:57:49.000000Z"}}"#,
+            ),
+            (
+                r#"2019-05-07T18:57:50Z stdout F level=error msg="inner too" k=v"#,
+                r#"cri 2019-05-07T18:57:50 ERROR -|-|inner too {"stream":"stdout","k":"v"}"#,
+            ),
+            ("2019-05-07T18:57:50Z stderr F", r#"cri 2019-05-07T18:57:50 INFO -|-|- {"stream":"stderr"}"#),
+            (
+                "2019-05-07T18:57:50Z stdout P:extra tagged",
+                r#"cri 2019-05-07T18:57:50 INFO -|-|tagged {"stream":"stdout","partial":true}"#,
+            ),
+            ("2019-05-07T18:57:50Z stdin F x", "plain 2019-05-07T18:57:50 INFO -|-|2019-05-07T18:57:50Z stdin F x {}"),
+            ("2019-05-07T18:57:50 stdout F x", "plain 2019-05-07T18:57:50 INFO -|-|2019-05-07T18:57:50 stdout F x {}"),
+        ]);
+    }
+
+    #[test]
+    fn held_to_it() {
+        refuse(
+            &Cri,
+            &[
+                ("2019-05-07T18:57:50Z stdin F x", "no stdout or stderr"),
+                ("2019-05-07T18:57:50 stdout F x", "no time of RFC 3339"),
+                ("2019-05-07T18:57:50Z", "no stdout or stderr"),
+                ("", "no time"),
+            ],
+        );
+    }
+}

@@ -55,12 +55,7 @@ pub(super) fn read<'a>(line: &'a [u8], context: &Context, out: &mut Fields<'a>) 
     parse_bytes(line, context, out, true)
 }
 
-fn parse_bytes<'a>(
-    line: &'a [u8],
-    context: &Context,
-    out: &mut Fields<'a>,
-    docker: bool,
-) -> Result<bool, Malformed> {
+fn parse_bytes<'a>(line: &'a [u8], context: &Context, out: &mut Fields<'a>, docker: bool) -> Result<bool, Malformed> {
     match std::str::from_utf8(line) {
         Ok(text) => parse_text(text, context, out, docker),
         Err(error) => Err(malformed(JsonError { reason: NOT_UTF8, at: error.valid_up_to() })),
@@ -122,12 +117,7 @@ impl<'a> Slots<'a> {
 
 /// Reads one JSON value: a line of a log, a request's body, an element of an array. Says whether it is a line of
 /// Docker's, where that may be.
-fn parse_text<'a>(
-    text: &'a str,
-    context: &Context,
-    out: &mut Fields<'a>,
-    docker: bool,
-) -> Result<bool, Malformed> {
+fn parse_text<'a>(text: &'a str, context: &Context, out: &mut Fields<'a>, docker: bool) -> Result<bool, Malformed> {
     let mut cursor = Cursor::new(text);
     cursor.blanks();
     if cursor.peek() != Some(b'{') {

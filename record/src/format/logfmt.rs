@@ -107,7 +107,8 @@ struct Pair<'a> {
 
 impl<'a> Pair<'a> {
     fn read(line: &'a [u8], at: usize) -> Result<Pair<'a>, (&'static str, usize)> {
-        let key_end = at + line[at..].iter().position(|&b| b <= b' ' || b == b'=' || b == b'"').unwrap_or(line.len() - at);
+        let key_end =
+            at + line[at..].iter().position(|&b| b <= b' ' || b == b'=' || b == b'"').unwrap_or(line.len() - at);
         let key = &line[at..key_end];
         if key.is_empty() {
             return Err(("a value without a key", at));
@@ -246,6 +247,69 @@ fn text(value: &[u8]) -> Text<'_> {
             let mut text = String::new();
             push_lossy(inside, &mut text);
             Text::Owned(text)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::Mode;
+    use crate::format::testing::{check, read, refuse};
+
+    #[test]
+    fn pairs_and_prose() {
+        check(&[
+            (
+                r#"time=2025-11-11T16:00:00Z level=info msg="listening on \"all\"" app=api port=5000"#,
+                r#"logfmt 2025-11-11T16:00:00 INFO -|api|listening on "all" {"port":5000}"#,
+            ),
+            (
+                r#"logger=settings t=2025-04-24T19:51:48.520963849Z level=warn msg="tab\there" version=11.5.2 empty= neg=-5"#,
+                r#"logfmt 2025-04-24T19:51:48.520963Z WARN -|settings|tab	here {"version":"11.5.2","empty":"","neg":-5,"nanos":849,"t":"2025-04-24T19:51:48.520963849Z"}"#,
+            ),
+            (
+                r#"a=1 b="bar" ƒ=2h3s r="esc\t" d x=sf"#,
+                r#"logfmt now INFO -|-|- {"a":1,"b":"bar","ƒ":"2h3s","r":"esc\t","d":true,"x":"sf"}"#,
+            ),
+            (r#"foo="bar=baz x=y""#, r#"logfmt now INFO -|-|- {"foo":"bar=baz x=y"}"#),
+            (
+                r#"at=info method=GET path="/" host=myapp.herokuapp.com service=18ms status=200"#,
+                r#"logfmt now INFO myapp.herokuapp.com|18ms|- {"at":"info","method":"GET","path":"/","status":200}"#,
+            ),
+            ("ts=yesterday lvl=loud msg=x", r#"logfmt now INFO -|-|x {"timestamp":"yesterday","level":"loud"}"#),
+            (r#"k="bad \x escape" j=2"#, r#"logfmt now INFO -|-|- {"k":"bad \\x escape","j":2}"#),
+            (
+                "user=bob logged in from ip=1.2.3.4 on host=x",
+                "plain now INFO -|-|user=bob logged in from ip=1.2.3.4 on host=x {}",
+            ),
+            (
+                "Connection from ip=1.2.3.4 port=22 failed",
+                "plain now INFO -|-|Connection from ip=1.2.3.4 port=22 failed {}",
+            ),
+            ("x=1", "plain now INFO -|-|x=1 {}"),
+            (r#"a=1 b="cut"#, r#"plain now INFO -|-|a=1 b="cut {}"#),
+            ("SELECT * FROM t WHERE a=1 AND b=2", "plain now INFO -|-|SELECT * FROM t WHERE a=1 AND b=2 {}"),
+        ]);
+    }
+
+    #[test]
+    fn held_to_it() {
+        refuse(
+            &Logfmt,
+            &[
+                ("", "an empty line"),
+                ("a=1 b=\"cut", "without an end"),
+                ("=1", "a value without a key"),
+                ("a\"b=1", "a quote inside a key"),
+            ],
+        );
+        for (line, want) in [
+            ("foo bar=baz", r#"logfmt now INFO -|-|- {"foo":true,"bar":"baz"}"#),
+            ("y=\"f\\n\"y=g", r#"logfmt now INFO -|-|- {"y":"g"}"#),
+            ("\u{1e} y=g", r#"logfmt now INFO -|-|- {"y":"g"}"#),
+        ] {
+            assert_eq!(read(line.as_bytes(), Mode::Named(&Logfmt), true).as_deref(), Ok(want));
         }
     }
 }

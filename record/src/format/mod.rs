@@ -104,3 +104,69 @@ pub trait Parser: Send + Sync {
         Ok(self.info().name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::testing::read;
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn every_example_is_of_its_format() {
+        for parser in registry() {
+            let info = parser.info();
+            let detected = read(info.example.as_bytes(), Mode::Auto, false).unwrap();
+            let held = read(info.example.as_bytes(), Mode::Named(*parser), false).unwrap();
+            assert!(detected.starts_with(&format!("{} ", info.name)), "{detected}");
+            assert_eq!(detected, held);
+            assert!(by_name(info.name).is_some_and(|found| std::ptr::eq(found.info(), info)));
+        }
+        assert!(by_name("nonsense").is_none());
+    }
+
+    #[test]
+    fn formats_that_take_turns_are_each_found() {
+        let context = Context::new(testing::RECEIVED, &crate::Zone::UTC);
+        let mut parser = LineParser::new();
+        let mut ids = crate::IdSource::new(|| 0);
+        let mut builder = crate::BatchBuilder::new(1);
+        for round in 0..REGISTRY.len() {
+            for i in 0..REGISTRY.len() {
+                let info = REGISTRY[(i * (round + 1)) % REGISTRY.len()].info();
+                let taken = parser.push_line(info.example.as_bytes(), Mode::Auto, &context, &mut ids, &mut builder);
+                assert_eq!(taken.unwrap().format, info.name);
+            }
+        }
+    }
+
+    /// Lines that are nearly of a format: an example, cut or with some bytes changed.
+    fn near_lines() -> impl Strategy<Value = Vec<u8>> {
+        let changes = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4);
+        (0..REGISTRY.len(), any::<prop::sample::Index>(), changes).prop_map(|(format, cut, changes)| {
+            let mut line = REGISTRY[format].info().example.as_bytes().to_vec();
+            for (at, byte) in changes {
+                let at = at.index(line.len());
+                line[at] = byte;
+            }
+            line.truncate(cut.index(2 * line.len()));
+            line
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn any_line_is_taken(line: Vec<u8>) {
+            prop_assert!(read(&line, Mode::Auto, true).is_ok());
+        }
+
+        #[test]
+        fn any_nearly_right_line_is_taken(line in near_lines()) {
+            prop_assert!(read(&line, Mode::Auto, true).is_ok());
+            for parser in registry() {
+                let _ = read(&line, Mode::Named(*parser), true);
+            }
+        }
+    }
+}

@@ -17,8 +17,18 @@ pub static INFO: FormatInfo = FormatInfo {
     title: "Nginx's error log",
     example: r#"2021/04/01 13:02:31 [error] 31#31: *1 open() "/usr/share/nginx/html/x" failed (2: No such file or directory), client: 172.17.0.1, server: localhost, request: "GET /x HTTP/1.1", host: "localhost:8081""#,
     fields: &[
-        "timestamp", "level", "application", "message", "metadata.pid", "metadata.tid", "metadata.connection",
-        "metadata.client", "metadata.server", "metadata.request", "metadata.upstream", "metadata.host",
+        "timestamp",
+        "level",
+        "application",
+        "message",
+        "metadata.pid",
+        "metadata.tid",
+        "metadata.connection",
+        "metadata.client",
+        "metadata.server",
+        "metadata.request",
+        "metadata.upstream",
+        "metadata.host",
         "metadata.referrer",
     ],
     specification: "https://nginx.org/en/docs/ngx_core_module.html#error_log",
@@ -123,4 +133,51 @@ fn fill_tail(mut tail: &[u8], out: &mut Fields) {
 /// The quote that ends a value: the first before a comma or the end.
 fn closing(quoted: &[u8]) -> Option<usize> {
     memchr::memchr_iter(b'"', quoted).find(|&at| matches!(&quoted[at + 1..], [] | [b',', b' ', ..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::testing::{check, refuse};
+
+    #[test]
+    fn lines_as_nginx_writes_them() {
+        check(&[
+            (
+                r#"2021/04/01 13:02:31 [error] 31#31: *1 open() "/x" failed (2: No such file or directory), client: 172.17.0.1, server: localhost, request: "GET /a"b HTTP/1.1", upstream: "http://10.0.0.1:80/", host: "localhost:8081", referrer: """#,
+                r#"nginx_error 2021-04-01T13:02:31 ERROR -|nginx|open() "/x" failed (2: No such file or directory), client: 172.17.0.1, server: localhost, request: "GET /a"b HTTP/1.1", upstream: "http://10.0.0.1:80/", host: "localhost:8081", referrer: "" {"pid":31,"tid":31,"connection":1,"client":"172.17.0.1","server":"localhost","request":"GET /a\"b HTTP/1.1","upstream":"http://10.0.0.1:80/","host":"localhost:8081"}"#,
+            ),
+            (
+                r#"2021/04/01 13:02:31 [notice] 1#1: using the "epoll" event method"#,
+                r#"nginx_error 2021-04-01T13:02:31 INFO -|nginx|using the "epoll" event method {"pid":1,"tid":1}"#,
+            ),
+            (
+                "2021/04/01 13:02:31 [emerg] 1#0: bind() to 0.0.0.0:80 failed (98: Address already in use)",
+                r#"nginx_error 2021-04-01T13:02:31 FATAL -|nginx|bind() to 0.0.0.0:80 failed (98: Address already in use) {"pid":1,"tid":0}"#,
+            ),
+            (
+                "2021/04/01 13:02:31 [loud] 1#0: x",
+                "plain 2021-04-01T13:02:31 INFO -|-|2021/04/01 13:02:31 [loud] 1#0: x {}",
+            ),
+            ("2021/04/41 13:02:31 [warn] 1#0: x", "plain now WARN -|-|2021/04/41 13:02:31 [warn] 1#0: x {}"),
+            (
+                "2021/04/01 13:02:31 [warn] no pid",
+                "plain 2021-04-01T13:02:31 WARN -|-|2021/04/01 13:02:31 [warn] no pid {}",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn held_to_it() {
+        refuse(
+            &NginxError,
+            &[
+                ("2021-04-01 13:02:31 [error] 1#1: x", "no time as"),
+                ("2021/04/31 13:02:31 [error] 1#1: x", "a broken time"),
+                ("2021/04/01 13:02:31 [error 1#1: x", "no level"),
+                ("2021/04/01 13:02:31 [error] 1: x", "no pid#tid"),
+                ("2021/04/01 13:02:31 [error] a#b: x", "no numbers"),
+            ],
+        );
+    }
 }

@@ -1,12 +1,11 @@
 //! Text of no format: the line is the message. A time at its head and a level word near it are read where they plainly
 //! are such; nothing is taken out of the line.
 
-use super::scan::skip_blanks;
 use super::{FormatInfo, Malformed, Parser};
 use crate::fields::{Context, Fields};
 use crate::level::Level;
 use crate::text::Text;
-use crate::time::{Instant, Zone, scan_bsd, scan_clf, scan_iso};
+use crate::time::{Instant, scan_bsd, scan_clf, scan_iso};
 
 pub static INFO: FormatInfo = FormatInfo {
     name: "plain",
@@ -32,14 +31,14 @@ impl Parser for Plain {
             }
             at = end;
         }
-        out.level = leading_level(&line[at..]);
+        out.level = leading_level(&line[at..], at > 0);
         out.message = Text::Bytes(line);
         Ok(())
     }
 }
 
 /// The time that a line begins with, bare or in brackets, when it has both a date and a clock; and where it ends.
-pub(super) fn leading_time(line: &[u8], context: &Context) -> Option<(Instant, usize)> {
+fn leading_time(line: &[u8], context: &Context) -> Option<(Instant, usize)> {
     let bracket = usize::from(line.first() == Some(&b'['));
     let rest = &line[bracket..];
     let first = *rest.first()?;
@@ -66,8 +65,9 @@ pub(super) fn leading_time(line: &[u8], context: &Context) -> Option<(Instant, u
     ends.then_some((instant, end + bracket))
 }
 
-/// The level among the first words of a text: a word in capitals, one in brackets, or the first before a colon.
-pub(super) fn leading_level(text: &[u8]) -> Option<Level> {
+/// The level among the first words of a text: a word in capitals, one in brackets, or the first before a colon. Where no
+/// time came before, a common word means that this is prose already.
+fn leading_level(text: &[u8], after_time: bool) -> Option<Level> {
     /// Loggers write time, thread, process and logger before the level, hardly more.
     const WORDS_MAX: usize = 5;
     /// And not so far from the head.
@@ -85,6 +85,9 @@ pub(super) fn leading_level(text: &[u8]) -> Option<Level> {
         }
         if let Some(level) = level_word(word, word_number == 0) {
             return Some(level);
+        }
+        if !after_time && word.iter().all(u8::is_ascii_lowercase) {
+            return None;
         }
         at += length;
     }
@@ -114,9 +117,42 @@ fn level_word(word: &[u8], is_first: bool) -> Option<Level> {
 
 /// What a line of another format says in its message, where the line itself gives no level.
 pub(super) fn level_of_message(message: &[u8], context: &Context) -> Option<Level> {
-    let at = match leading_time(message, &Context::new(context.received, &Zone::UTC)) {
-        Some((_, end)) => end,
-        None => 0,
-    };
-    leading_level(&message[skip_blanks(message, at)..])
+    let at = leading_time(message, context).map_or(0, |(_, end)| end);
+    leading_level(&message[at..], at > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::format::testing::check;
+
+    #[test]
+    fn times_and_levels_at_the_head() {
+        check(&[
+            ("the quick brown fox", "plain now INFO -|-|the quick brown fox {}"),
+            (
+                "2025-11-11 16:00:00,123 [main] WARN  com.example.Pool - 3 connections left",
+                "plain 2025-11-11T16:00:00.123 WARN -|-|2025-11-11 16:00:00,123 [main] WARN  com.example.Pool - 3 connections left {}",
+            ),
+            (
+                "[2025-11-11T16:00:00.123456789Z] ERROR boom",
+                r#"plain 2025-11-11T16:00:00.123456Z ERROR -|-|[2025-11-11T16:00:00.123456789Z] ERROR boom {"nanos":789}"#,
+            ),
+            ("ERROR: relation does not exist", "plain now ERROR -|-|ERROR: relation does not exist {}"),
+            ("error: no such file", "plain now ERROR -|-|error: no such file {}"),
+            ("INFO:root:hello", "plain now INFO -|-|INFO:root:hello {}"),
+            (
+                "an ERROR in the middle does not count because it is far far away from the head",
+                "plain now INFO -|-|an ERROR in the middle does not count because it is far far away from the head {}",
+            ),
+            ("the errors.c file", "plain now INFO -|-|the errors.c file {}"),
+            (
+                "2025-11-11T16:00:00Z  INFO app::mod: text",
+                "plain 2025-11-11T16:00:00 INFO -|-|2025-11-11T16:00:00Z  INFO app::mod: text {}",
+            ),
+            ("[error] bracketed", "plain now ERROR -|-|[error] bracketed {}"),
+            ("Jun 31 12:08:33 not a date", "plain now INFO -|-|Jun 31 12:08:33 not a date {}"),
+            ("2025-11-11 is a day", "plain now INFO -|-|2025-11-11 is a day {}"),
+            ("INFORMATION overload", "plain now INFO -|-|INFORMATION overload {}"),
+        ]);
+    }
 }

@@ -63,9 +63,8 @@ pub fn whole_number(text: &[u8], digits_max: usize) -> Option<u64> {
 
 /// Whether the text may be an IP address, of version 4 or 6: only its characters are looked at.
 pub fn looks_like_address(text: &[u8]) -> bool {
-    let v4 = || {
-        text.iter().filter(|&&b| b == b'.').count() == 3 && text.iter().all(|b| b.is_ascii_digit() || *b == b'.')
-    };
+    let v4 =
+        || text.iter().filter(|&&b| b == b'.').count() == 3 && text.iter().all(|b| b.is_ascii_digit() || *b == b'.');
     let v6 = || {
         text.iter().filter(|&&b| b == b':').count() >= 2
             && text.iter().all(|b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.' | b'%'))

@@ -19,8 +19,17 @@ pub static INFO: FormatInfo = FormatInfo {
     title: "Syslog, RFC 3164 (BSD) and as it stands in /var/log",
     example: "<34>Oct 11 22:14:15 mymachine su[4711]: 'su root' failed for lonvick on /dev/pts/8",
     fields: &[
-        "timestamp", "level", "source", "application", "message", "metadata.facility", "metadata.severity",
-        "metadata.procid", "metadata.sequence", "metadata.structured_data", "metadata.nanos",
+        "timestamp",
+        "level",
+        "source",
+        "application",
+        "message",
+        "metadata.facility",
+        "metadata.severity",
+        "metadata.procid",
+        "metadata.sequence",
+        "metadata.structured_data",
+        "metadata.nanos",
     ],
     specification: "RFC 3164, section 4",
 };
@@ -78,6 +87,7 @@ fn parse<'a>(
         if !time.sequence.is_empty() {
             out.meta.number_or_text("sequence", time.sequence);
         }
+        out.source = Text::Bytes(time.host);
         is_iso = time.is_iso;
         after_time = time.end;
     } else if !has_priority {
@@ -128,6 +138,8 @@ struct Time<'a> {
     instant: Instant,
     /// Cisco's number of the message, before its time.
     sequence: &'a [u8],
+    /// And, where it is set to write it, the device's name.
+    host: &'a [u8],
     is_iso: bool,
     end: usize,
 }
@@ -139,7 +151,7 @@ impl<'a> Time<'a> {
             if let Some((civil, length)) = scan_iso(rest).filter(|(_, length)| *length > 15) {
                 let end = at + length;
                 let instant = civil.resolve(context.zone)?;
-                return ends(line, end).then_some(Time { instant, sequence: b"", is_iso: true, end });
+                return ends(line, end).then_some(Time { instant, sequence: b"", host: b"", is_iso: true, end });
             }
             let digits = rest.iter().take_while(|b| b.is_ascii_digit()).count();
             let sequence = &rest[..digits];
@@ -147,7 +159,15 @@ impl<'a> Time<'a> {
             if digits > 10 || rest.get(digits..digits + 2) != Some(b": ") {
                 return None;
             }
-            return Time::read_bsd(line, skip_blanks(line, start), context).map(|time| Time { sequence, ..time });
+            let start = skip_blanks(line, start);
+            if let Some(time) = Time::read_bsd(line, start, context) {
+                return Some(Time { sequence, ..time });
+            }
+            // `45: router1: Mar  1 18:46:11: …`
+            let (word, end) = token(line, start);
+            let host = word.strip_suffix(b":")?;
+            let time = Time::read_bsd(line, skip_blanks(line, end), context)?;
+            return Some(Time { sequence, host, ..time });
         }
         Time::read_bsd(line, at, context)
     }
@@ -170,7 +190,7 @@ impl<'a> Time<'a> {
             true => civil.resolve(context.zone)?,
             false => civil.resolve_without_year(context.zone, context.received)?,
         };
-        ends(line, end).then_some(Time { instant, sequence: b"", is_iso: false, end })
+        ends(line, end).then_some(Time { instant, sequence: b"", host: b"", is_iso: false, end })
     }
 }
 
@@ -281,4 +301,123 @@ impl<'a> Tag<'a> {
 
 fn after_blank(line: &[u8], at: usize) -> usize {
     at + usize::from(line.get(at) == Some(&b' '))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::Mode;
+    use crate::format::testing::{check, read, refuse};
+
+    #[test]
+    fn lines_as_machines_write_them() {
+        check(&[
+            (
+                "<34>Oct 11 22:14:15 mymachine su[4711]: 'su root' failed for lonvick on /dev/pts/8",
+                r#"syslog_rfc3164 2025-10-11T22:14:15 FATAL mymachine|su|'su root' failed for lonvick on /dev/pts/8 {"facility":4,"severity":2,"procid":4711}"#,
+            ),
+            (
+                "Jun  3 12:08:33 abcd systemd[1]: Starting Update",
+                r#"syslog_rfc3164 2025-06-03T12:08:33 INFO abcd|systemd|Starting Update {"procid":1}"#,
+            ),
+            (
+                "Oct 11 22:14:15 combo sshd(pam_unix)[19939]: authentication failure; logname=",
+                r#"syslog_rfc3164 2025-10-11T22:14:15 INFO combo|sshd(pam_unix)|authentication failure; logname= {"procid":19939}"#,
+            ),
+            (
+                "Mar 16 00:01:25 evita postfix/smtpd[1713]: connect from x[1.2.3.4]",
+                r#"syslog_rfc3164 2026-03-16T00:01:25 INFO evita|postfix/smtpd|connect from x[1.2.3.4] {"procid":1713}"#,
+            ),
+            (
+                "Aug 16 00:10:45 mac Google Chrome Helper[85294]: crashed",
+                r#"syslog_rfc3164 2025-08-16T00:10:45 INFO mac|Google Chrome Helper|crashed {"procid":85294}"#,
+            ),
+            (
+                "Jun 19 04:09:11 combo syslogd 1.4.1: restart.",
+                "syslog_rfc3164 2025-06-19T04:09:11 INFO combo|syslogd 1.4.1|restart. {}",
+            ),
+            (
+                "Jun 19 04:09:11 combo last message repeated 2 times",
+                "syslog_rfc3164 2025-06-19T04:09:11 INFO combo|-|last message repeated 2 times {}",
+            ),
+            (
+                "Jun 19 04:09:11 last message repeated 2 times",
+                "syslog_rfc3164 2025-06-19T04:09:11 INFO -|-|last message repeated 2 times {}",
+            ),
+            (
+                "<133>Jun 13 16:33:35 haproxy[73411]: Proxy started.",
+                r#"syslog_rfc3164 2025-06-13T16:33:35 INFO -|haproxy|Proxy started. {"facility":16,"severity":5,"procid":73411}"#,
+            ),
+            (
+                "<190>*Apr 15 2007 21:28:13: %PIX-6-302014: Teardown TCP",
+                r#"syslog_rfc3164 2007-04-15T21:28:13 INFO -|%PIX-6-302014|Teardown TCP {"facility":23,"severity":6}"#,
+            ),
+            (
+                "<189>45: router1: Mar  1 18:46:11: %SYS-5-CONFIG_I: x",
+                r#"syslog_rfc3164 2026-03-01T18:46:11 INFO router1|%SYS-5-CONFIG_I|x {"facility":23,"severity":5,"sequence":45}"#,
+            ),
+            (
+                "<189>45: *Mar  1 18:46:11.123 UTC: %SYS-5-CONFIG_I: Configured from console",
+                r#"syslog_rfc3164 2026-03-01T18:46:11.123 INFO -|%SYS-5-CONFIG_I|Configured from console {"facility":23,"severity":5,"sequence":45}"#,
+            ),
+            (
+                "<190>Apr 15 21:28:13 2007 linksys app: msg",
+                r#"syslog_rfc3164 2007-04-15T21:28:13 INFO linksys|app|msg {"facility":23,"severity":6}"#,
+            ),
+            (
+                "<7>2006-11-10T10:43:21.156+02:00 bzorp openvpn[2499]: PTHREAD support initialized",
+                r#"syslog_rfc3164 2006-11-10T08:43:21.156 DEBUG bzorp|openvpn|PTHREAD support initialized {"facility":0,"severity":7,"procid":2499}"#,
+            ),
+            (
+                "2006-11-10T10:43:21.156123+02:00 bzorp openvpn[2499]: PTHREAD support initialized",
+                r#"syslog_rfc3164 2006-11-10T08:43:21.156123Z INFO bzorp|openvpn|PTHREAD support initialized {"procid":2499}"#,
+            ),
+            (
+                "<15> openvpn[2499]: no time",
+                r#"syslog_rfc3164 now DEBUG -|openvpn|no time {"facility":1,"severity":7,"procid":2499}"#,
+            ),
+            (
+                "<13>Feb 13 20:07:26 host root[8539]:no blank",
+                r#"syslog_rfc3164 2026-02-13T20:07:26 INFO host|root|no blank {"facility":1,"severity":5,"procid":8539}"#,
+            ),
+            (
+                r#"<46>Jan  5 15:33:03 host rsyslogd:  [origin software="rsyslogd" swVersion="8.32.0"] start"#,
+                r#"syslog_rfc3164 2026-01-05T15:33:03 INFO host|rsyslogd|start {"facility":5,"severity":6,"structured_data":{"origin":{"software":"rsyslogd","swVersion":"8.32.0"}}}"#,
+            ),
+            ("Jun  3 12:08:33 - - Starting", "syslog_rfc3164 2025-06-03T12:08:33 INFO -|-|Starting {}"),
+            ("Jun  3 12:08:33 host", "syslog_rfc3164 2025-06-03T12:08:33 INFO host|-|- {}"),
+            ("Jun  3 12:08:33", "syslog_rfc3164 2025-06-03T12:08:33 INFO -|-|- {}"),
+            ("Feb 29 12:00:00 host app: a leap day", "syslog_rfc3164 2024-02-29T12:00:00 INFO host|app|a leap day {}"),
+            ("Dec 31 23:59:59 host app: last year", "syslog_rfc3164 2025-12-31T23:59:59 INFO host|app|last year {}"),
+            (
+                r#"<46>Jan  5 15:33:03 host app: {"message":"in","level":"error"}"#,
+                r#"syslog_rfc3164 2026-01-05T15:33:03 ERROR host|app|in {"facility":5,"severity":6,"outer":{"level":"INFO"}}"#,
+            ),
+            (
+                "2024-01-01T00:00:00Z INFO app: a level, not a host",
+                "plain 2024-01-01T00:00:00 INFO -|-|2024-01-01T00:00:00Z INFO app: a level, not a host {}",
+            ),
+            (
+                "2024-01-01T00:00:00Z started all things at once",
+                "plain 2024-01-01T00:00:00 INFO -|-|2024-01-01T00:00:00Z started all things at once {}",
+            ),
+            ("Foo  3 12:08:33 host app: x", "plain now INFO -|-|Foo  3 12:08:33 host app: x {}"),
+            ("Jun 31 12:08:33 host app: x", "plain now INFO -|-|Jun 31 12:08:33 host app: x {}"),
+        ]);
+    }
+
+    #[test]
+    fn held_to_it() {
+        refuse(
+            &Rfc3164,
+            &[
+                ("", "neither a priority nor a time"),
+                ("text", "neither a priority nor a time"),
+                ("Jun 31 12:08:33 host app: x", "neither a priority nor a time"),
+                ("<192>Jun 30 12:08:33 host app: x", "neither a priority nor a time"),
+            ],
+        );
+        let got = read(b"2024-01-01T00:00:00Z host words", Mode::Named(&Rfc3164), true).unwrap();
+        assert_eq!(got, "syslog_rfc3164 2024-01-01T00:00:00 INFO host|words|- {}");
+    }
 }

@@ -16,8 +16,17 @@ pub static INFO: FormatInfo = FormatInfo {
     title: "Syslog, RFC 5424",
     example: r#"<165>1 2003-10-11T22:14:15.003Z mymachine.example.com evntslog 4711 ID47 [exampleSDID@32473 iut="3" eventSource="Application"] An application event log entry"#,
     fields: &[
-        "timestamp", "level", "source", "application", "message", "metadata.facility", "metadata.severity",
-        "metadata.procid", "metadata.msgid", "metadata.structured_data", "metadata.nanos",
+        "timestamp",
+        "level",
+        "source",
+        "application",
+        "message",
+        "metadata.facility",
+        "metadata.severity",
+        "metadata.procid",
+        "metadata.msgid",
+        "metadata.structured_data",
+        "metadata.nanos",
     ],
     specification: "RFC 5424, section 6",
 };
@@ -122,12 +131,7 @@ fn parse<'a>(
 }
 
 /// Structured data and message.
-fn fill_rest<'a>(
-    line: &'a [u8],
-    at: usize,
-    rigour: Rigour,
-    out: &mut Fields<'a>,
-) -> Result<(), (&'static str, usize)> {
+fn fill_rest<'a>(line: &'a [u8], at: usize, rigour: Rigour, out: &mut Fields<'a>) -> Result<(), (&'static str, usize)> {
     let strict = rigour == Rigour::Strict;
     let end = match &line[at.min(line.len())..] {
         [] if strict => return Err(("no structured data", at)),
@@ -206,4 +210,87 @@ fn is_strict_time(time: &[u8]) -> bool {
         && time[17] < b'6'
         && fraction <= 7
         && (zone == b"Z" || zone.len() == 6 && zone[3] == b':')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::testing::{check, refuse};
+
+    #[test]
+    fn lines_to_the_letter_and_less() {
+        check(&[
+            (
+                r#"<165>1 2003-10-11T22:14:15.003Z mymachine.example.com evntslog 4711 ID47 [exampleSDID@32473 iut="3" eventSource="Appli\"ca\\tion\]" eventID="1011"][x] An event"#,
+                r#"syslog_rfc5424 2003-10-11T22:14:15.003 INFO mymachine.example.com|evntslog|An event {"facility":20,"severity":5,"procid":4711,"msgid":"ID47","structured_data":{"exampleSDID@32473":{"iut":"3","eventSource":"Appli\"ca\\tion]","eventID":"1011"},"x":{}}}"#,
+            ),
+            ("<34>1 - - - - - -", r#"syslog_rfc5424 now FATAL -|-|- {"facility":4,"severity":2}"#),
+            (
+                "<0>1 2003-08-24T05:14:15.000003-07:00 192.0.2.1 myproc 8710 - - %% It's time",
+                r#"syslog_rfc5424 2003-08-24T12:14:15.000003Z FATAL 192.0.2.1|myproc|%% It's time {"facility":0,"severity":0,"procid":8710}"#,
+            ),
+            (
+                r#"<14>1 2025-02-11T12:31:28.123456789+01:00 host app - - [a@1 x="1" x="2" y= "3"] three"#,
+                r#"syslog_rfc5424 2025-02-11T11:31:28.123456Z INFO host|app|three {"facility":1,"severity":6,"nanos":789,"structured_data":{"a@1":{"x":"1","x_2":"2","y":"3"}}}"#,
+            ),
+            (
+                "<14>1 2025-02-11T12:31:28Z host app 1 m no structured data",
+                r#"syslog_rfc5424 2025-02-11T12:31:28 INFO host|app|no structured data {"facility":1,"severity":6,"procid":1,"msgid":"m"}"#,
+            ),
+            (
+                "<165>1 2023-06-03T17:42:32Z host",
+                r#"syslog_rfc5424 2023-06-03T17:42:32 INFO host|-|- {"facility":20,"severity":5}"#,
+            ),
+            (
+                "1 2023-06-03T17:42:32Z host app 12345 ID47 - without a priority",
+                r#"syslog_rfc5424 2023-06-03T17:42:32 INFO host|app|without a priority {"procid":12345,"msgid":"ID47"}"#,
+            ),
+            (
+                r#"<29>1 2006-01-02T15:04:05Z host app - - [meta a="b]c"] lenient"#,
+                r#"syslog_rfc5424 2006-01-02T15:04:05 INFO host|app|lenient {"facility":3,"severity":5,"structured_data":{"meta":{"a":"b]c"}}}"#,
+            ),
+            ("<13>1 apple a day", r#"syslog_rfc3164 now INFO -|1|apple a day {"facility":1,"severity":5}"#),
+            (
+                "<192>1 2003-10-11T22:14:15.003Z h a - - - x",
+                "plain now INFO -|-|<192>1 2003-10-11T22:14:15.003Z h a - - - x {}",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn held_to_the_letter() {
+        let long = format!("<1>1 - {} - - - -", "h".repeat(256));
+        refuse(
+            &Rfc5424,
+            &[
+                ("", "no priority"),
+                ("122 - - - - - -", "no priority"),
+                ("<192>1 - - - - - -", "no priority"),
+                ("<002>1 - - - - - -", "no priority"),
+                ("<1>1", "no version"),
+                ("<1>0 - - - - - -", "no version"),
+                ("<1>1000 - - - - - -", "no version"),
+                ("<1>1 2003-11-02T23:12:46 h a p m -", "a broken time (column 6)"),
+                ("<1>1 2003-11-02T23:12:46z h a p m -", "a broken time"),
+                ("<1>1 2003-11-02T23:12:46.1234567Z h a p m -", "a broken time"),
+                ("<1>1 2003-11-02T23:12:60Z h a p m -", "a broken time"),
+                ("<1>1 2003-11-02T23:12:46+0100 h a p m -", "a broken time"),
+                ("<1>1 2003-09-31T22:14:16Z h a p m -", "a broken time"),
+                ("<1>1 - h a p", "the line ends too early"),
+                ("<1>1 - h a p m", "the line ends too early"),
+                ("<1>1 - h  p m -", "no application name"),
+                ("<1>1 - \u{fc} a p m -", "not printable"),
+                (&long, "too long"),
+                ("<1>1 - - - - - X", "no structured data"),
+                ("<1>1 - - - - - [ ]", "a broken name"),
+                ("<1>1 - - - - - []]", "a broken name"),
+                ("<1>1 - - - - - [id1][id1]", "repeated"),
+                (r#"<1>1 - - - - - [a b="]c"]"#, "an unescaped ]"),
+                (r#"<1>1 - - - - - [a b="c\""#, "no closing quote"),
+                (r#"<1>1 - - - - - [a b=c]"#, "not quoted"),
+                (r#"<1>1 - - - - - [a b="c" ]"#, "a broken name"),
+                ("<1>1 - - - - - [a]x", "no blank after"),
+            ],
+        );
+    }
 }

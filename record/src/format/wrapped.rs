@@ -24,8 +24,13 @@ pub struct Wrapped {
 }
 
 /// What may be wrapped in the lines of containers and syslog.
-static WRAPPED: &[&dyn Parser] =
-    &[&json::Json, &access::Access { combined: true }, &nginx_error::NginxError, &apache_error::ApacheError, &logfmt::Logfmt];
+static WRAPPED: &[&dyn Parser] = &[
+    &json::Json,
+    &access::Access { combined: true },
+    &nginx_error::NginxError,
+    &apache_error::ApacheError,
+    &logfmt::Logfmt,
+];
 
 impl Wrapped {
     /// Opens the fields' message if there is a log in it, and hands on what has come of it.
@@ -36,8 +41,9 @@ impl Wrapped {
         outer: &mut Fields,
         push: impl FnOnce(&Fields) -> T,
     ) -> T {
-        let carries_lines = [cri::INFO.name, docker_json::INFO.name, syslog_rfc3164::INFO.name, syslog_rfc5424::INFO.name]
-            .contains(&format);
+        let carries_lines =
+            [cri::INFO.name, docker_json::INFO.name, syslog_rfc3164::INFO.name, syslog_rfc5424::INFO.name]
+                .contains(&format);
         let is_json = format == json::INFO.name;
         if !carries_lines && !is_json {
             return push(outer);
@@ -96,7 +102,10 @@ fn may_be_object(text: &[u8]) -> bool {
 fn read<'a>(parser: &dyn Parser, text: &'a [u8], context: &Context, inner: &mut Fields<'a>) -> bool {
     let is_object = may_be_object(text);
     let is_json = std::ptr::eq(parser.info(), &json::INFO);
-    if is_object == is_json && parser.may_be(text) && parser.detect(text, context, inner).is_ok() && !inner.message.is_empty()
+    if is_object == is_json
+        && parser.may_be(text)
+        && parser.detect(text, context, inner).is_ok()
+        && !inner.message.is_empty()
     {
         return true;
     }
