@@ -2,6 +2,9 @@
 //!
 //! Only this crate names glommio.
 
+pub mod config;
 pub mod queue;
 pub mod store;
 pub mod tail;
+
+pub use config::{Config, Durability, Upstream};
