@@ -3,6 +3,7 @@
 //! Only this crate names glommio.
 
 pub mod config;
+pub mod folder;
 pub mod queue;
 pub mod store;
 pub mod tail;
