@@ -31,10 +31,13 @@
 //!
 //! What it does not try to do: regular expressions, wildcards, folding beyond A–Z, words (all text is substrings).
 
+mod display;
 mod fold;
 mod matcher;
 mod metadata;
 mod number;
+mod params;
+mod q;
 
 use std::hash::Hasher;
 
@@ -42,6 +45,8 @@ pub use fold::{FoldedNeedle, fold_contains};
 pub use matcher::{Columns, Matcher};
 pub use metadata::{MetaPath, MetaValue, metadata_value};
 pub use number::{NUMERIC_STRING_BYTES_MAX, Number};
+pub use params::{FILTER_VALUES_MAX, FilterError, parse_time};
+pub use q::{Q_BYTES_MAX, Q_DEPTH_MAX, Q_TERMS_MAX, parse_q};
 
 use crate::id::Id;
 use crate::level::Level;
