@@ -6,7 +6,8 @@
 //!
 //! # The contract
 //!
-//! Every reader takes exactly the records that this table says, `filter::contract` has a plain model of it.
+//! Every reader takes exactly the records that this table says; `filter::contract` (feature `contract`) is a plain model of
+//! it, with records and filters to try a reader with.
 //!
 //! | part | holds for a record when |
 //! |---|---|
@@ -31,6 +32,8 @@
 //!
 //! What it does not try to do: regular expressions, wildcards, folding beyond A–Z, words (all text is substrings).
 
+#[cfg(any(test, feature = "contract"))]
+pub mod contract;
 mod display;
 mod fold;
 mod matcher;
