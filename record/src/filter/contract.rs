@@ -152,16 +152,21 @@ const WORDS: &[&str] = &[
     "5", "\n", "🙂",
 ];
 const NAMES: &[&str] = &["web-1", "Web-1", "web 1", "db", "", "5", "12.50", "größe"];
-const KEYS: &[&str] = &["a", "b", "a.b", "a.b.c", "b.a", "user id", "größe", "level", "q\"k", "", "."];
+/// Keys of records, and paths to them.
+const KEYS: &[&str] = &["a", "a", "a", "b", "b", "a.b", "user id", "größe", "level", "q\"k", "", "."];
+const PATHS: &[&str] =
+    &["a", "a", "a", "b", "a.b", "a.b", "a.a", "b.a", "a.b.a", "a.a.b", "user id", "größe", "level", "q\"k", "", "."];
 const NUMBERS: &[&str] = &[
     "0",
     "-0",
     "0.0",
     "5",
     "-5",
+    "-3",
     "5.0",
     "5e0",
     "50e-1",
+    "500e-3",
     "0.5",
     "12.50",
     "12.5",
@@ -206,7 +211,7 @@ const TEXTS: &[&str] = &[
     "10000000000000000000000000000000000000000000000000000000000000000",
 ];
 
-/// Between `max` and none records, ids unlike one another, times close together, in no order.
+/// Up to `max` records, ids unlike one another, times close together, in no order.
 pub fn records(max: usize) -> impl Strategy<Value = Vec<LogRecord>> {
     vec(record(), 0..=max).prop_map(|mut records| {
         for (counter, record) in (0u32..).zip(&mut records) {
@@ -233,9 +238,9 @@ pub fn record() -> impl Strategy<Value = LogRecord> {
 
 /// A filter; its ids are those of the first [`records`].
 pub fn filter() -> impl Strategy<Value = Filter> {
-    let names = || proptest::option::weighted(0.2, vec(select(NAMES).prop_map(str::to_owned), 0..4));
-    let levels = proptest::option::weighted(0.3, levels());
-    let range = prop_oneof![3 => Just(TimeRange::default()), 1 => time_range()];
+    let names = || proptest::option::weighted(0.1, vec(select(NAMES).prop_map(str::to_owned), 0..4));
+    let levels = proptest::option::weighted(0.2, levels());
+    let range = prop_oneof![5 => Just(TimeRange::default()), 1 => time_range()];
     (levels, names(), names(), range, expr()).prop_map(|(levels, source, application, range, expr)| Filter {
         levels,
         source,
@@ -273,7 +278,7 @@ fn field() -> impl Strategy<Value = Field> {
         1 => Just(Field::Source),
         1 => Just(Field::Application),
         1 => Just(Field::Message),
-        6 => select(KEYS).prop_map(|key| Field::Metadata(key.to_owned())),
+        8 => select(PATHS).prop_map(|path| Field::Metadata(path.to_owned())),
     ]
 }
 
@@ -313,7 +318,7 @@ fn message() -> impl Strategy<Value = String> {
 
 /// A JSON object as rows hold it.
 fn metadata() -> impl Strategy<Value = String> {
-    object(json(), 5).prop_map(|object| {
+    object(json(), 6).prop_map(|object| {
         let mut meta = Meta::default();
         meta.merge_object(&object);
         let mut out = Vec::new();
@@ -332,7 +337,7 @@ fn json() -> impl Strategy<Value = String> {
     leaf.prop_recursive(3, 8, 3, |inner| {
         prop_oneof![
             1 => vec(inner.clone(), 0..3).prop_map(|items| format!("[{}]", items.join(","))),
-            2 => object(inner, 3),
+            4 => object(inner, 4),
         ]
     })
 }
@@ -418,6 +423,15 @@ mod tests {
                 prop_assert_eq!(matcher.matches(record), wanted, "{:?}", record);
                 prop_assert!(!wanted || !filter.is_nothing());
                 prop_assert!(wanted || !filter.is_everything());
+            }
+        }
+
+        #[test]
+        fn every_test_of_a_field_agrees(field in field(), test in test(), records in vec(record(), 50)) {
+            let filter = Filter { expr: Expr::Field { field, test }, ..Filter::default() };
+            let matcher = filter.matcher();
+            for record in &records {
+                prop_assert_eq!(matcher.matches(record), matches(&filter, record), "{:?}", record);
             }
         }
 
