@@ -218,7 +218,7 @@ fn hash(bytes: &[u8]) -> u64 {
 }
 
 /// Where the string that begins at `at` (after its quote) ends: the index of its closing quote.
-fn string_end(bytes: &[u8], mut at: usize) -> usize {
+pub(crate) fn string_end(bytes: &[u8], mut at: usize) -> usize {
     while let Some(next) = bytes.get(at..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) {
         if bytes[at + next] == b'"' {
             return at + next;
@@ -229,7 +229,7 @@ fn string_end(bytes: &[u8], mut at: usize) -> usize {
 }
 
 /// Where the value that begins at `at` ends: at the comma or bracket that follows it.
-fn value_end(bytes: &[u8], mut at: usize) -> usize {
+pub(crate) fn value_end(bytes: &[u8], mut at: usize) -> usize {
     let mut depth = 0usize;
     while let Some(&b) = bytes.get(at) {
         match b {
