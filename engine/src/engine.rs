@@ -68,11 +68,11 @@ pub fn start(config: Config) -> Result<Running, StartError> {
     check_ring(config.ring_bytes)?;
 
     let store_dir = config.data_dir.join("store");
-    let options = parquet::Options {
-        memory_bytes_max: config.memory_bytes_max as usize,
-        flush_bytes: config.flush_bytes as usize,
-        flush_after: config.flush_age,
-    };
+    let options = parquet::Options::new(
+        config.memory_bytes_max as usize,
+        config.flush_bytes as usize,
+        config.flush_age,
+    );
     let (store, covered) = ParquetStore::open(&store_dir, options)
         .map_err(|source| StartError::Store { path: store_dir, source })?;
     let queue_dir = config.data_dir.join("queue");

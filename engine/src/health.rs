@@ -77,10 +77,10 @@ impl Health {
             queue_batches: queues.iter().map(|queue| queue.batches).sum(),
             rows_in_memory: store.memory_rows,
             bytes_in_memory: store.memory_bytes as u64,
-            store_files: store.files,
+            store_files: store.files as u64,
             store_bytes: store.file_bytes,
             store_rows: store.file_rows,
-            flush_failures: store.flushes_failed,
+            flush_failures: store.failed_flushes,
             viewers: self.tail.viewers() as u64,
         }
     }
@@ -136,11 +136,11 @@ impl Health {
             "parquet: {} rows in {} files, {} rows in memory",
             store.file_rows, store.files, store.memory_rows
         );
-        if let Some(error) = &store.last_error {
+        if let Some(error) = &store.failure {
             detail.push_str("; ");
             detail.push_str(error);
         }
-        ("store", if store.last_error.is_some() { Status::Degraded } else { Status::Ok }, detail)
+        ("store", if store.failure.is_some() { Status::Degraded } else { Status::Ok }, detail)
     }
 
     fn queue(&self) -> String {
