@@ -2,6 +2,10 @@
 //!
 //! Only this crate names glommio.
 
+pub mod config;
+pub mod folder;
 pub mod queue;
 pub mod store;
 pub mod tail;
+
+pub use config::{Config, Durability, Upstream};
