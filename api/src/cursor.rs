@@ -73,7 +73,7 @@ fn decode(text: &str) -> Option<Vec<u8>> {
         }
         let length = chunk.len() - 1;
         let bytes = word.to_be_bytes();
-        if length == 0 || word << (8 + 8 * length) != 0 {
+        if length == 0 || (u64::from(word) << (8 + 8 * length)) as u32 != 0 {
             return None;
         }
         out.extend_from_slice(&bytes[1..=length]);

@@ -59,6 +59,7 @@ impl Route<'_> {
             ("api", "openapi.json") => Route::OpenApi,
             ("api", "docs") => Route::Docs(""),
             ("api", rest) => Route::Docs(rest.strip_prefix("docs/")?),
+            ("", "") if path != "/" => return None,
             _ if assets::exists(trimmed) => Route::Dashboard(trimmed),
             _ => return None,
         })

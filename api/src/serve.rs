@@ -12,10 +12,9 @@ use engine::store::Reader;
 use engine::tail::Tail;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use crate::{ApiConfig, Listen, Sidecar};
 
@@ -38,6 +37,22 @@ pub struct Server {
 enum Listener {
     Unix(UnixListener),
     Tcp(TcpListener),
+}
+
+/// Serves one connection to its end; once `stopped` changes, the request under way is its last. (A macro, since the two
+/// kinds of stream make two types.)
+macro_rules! connection {
+    ($http:ident, $stream:ident, $service:ident, $stopped:ident) => {{
+        let mut stopped = $stopped;
+        let mut serving = std::pin::pin!($http.serve_connection(TokioIo::new($stream), $service).with_upgrades());
+        tokio::select! {
+            ended = serving.as_mut() => ended,
+            _ = stopped.changed() => {
+                serving.as_mut().graceful_shutdown();
+                serving.await
+            }
+        }
+    }};
 }
 
 impl Server {
@@ -75,7 +90,7 @@ impl Server {
         if matches!(self.listener, Listener::Tcp(_)) {
             http.timer(TokioTimer::new()).header_read_timeout(HEAD_WAIT_MAX);
         }
-        let graceful = GracefulShutdown::new();
+        let (stop, stopped) = watch::channel(());
         let mut connections = tokio::task::JoinSet::new();
         let mut shutdown = std::pin::pin!(shutdown);
         loop {
@@ -97,19 +112,12 @@ impl Server {
                 () = &mut shutdown => break,
             };
             let service = TowerToHyperService::new(warp::service(routes.clone()));
-            let watcher = graceful.watcher();
-            let http = http.clone();
+            let (http, stopped) = (http.clone(), stopped.clone());
             connections.spawn(async move {
                 let _place = place;
                 let ended = match stream {
-                    Stream::Unix(stream) => {
-                        let serving = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
-                        watcher.watch(serving).await
-                    }
-                    Stream::Tcp(stream) => {
-                        let serving = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
-                        watcher.watch(serving).await
-                    }
+                    Stream::Unix(stream) => connection!(http, stream, service, stopped),
+                    Stream::Tcp(stream) => connection!(http, stream, service, stopped),
                 };
                 if let Err(error) = ended {
                     tracing::debug!("a connection broke: {error}");
@@ -117,7 +125,9 @@ impl Server {
             });
         }
         drop(self.listener);
-        let ended = async { tokio::join!(sidecar.live.close(), graceful.shutdown()) };
+        drop(stopped);
+        stop.send_replace(());
+        let ended = async { tokio::join!(sidecar.live.close(), stop.closed()) };
         if tokio::time::timeout(stop_max, ended).await.is_err() {
             tracing::info!("answers still under way after {} s are cut", stop_max.as_secs());
         }

@@ -5,6 +5,7 @@
 pub mod config;
 pub mod folder;
 pub mod queue;
+mod rate;
 pub mod store;
 pub mod tail;
 

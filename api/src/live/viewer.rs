@@ -47,7 +47,7 @@ pub async fn watch(mut socket: WebSocket, mut subscription: Subscription) {
                     return;
                 }
             },
-            _ = subscription.stop.wait_for(|stop| *stop) => return close(socket).await,
+            () = stopped(&mut subscription.stop) => return close(socket).await,
             () = tokio::time::sleep_until(silent_until) => match ping_unanswered {
                 true => return,
                 false => {
@@ -61,6 +61,11 @@ pub async fn watch(mut socket: WebSocket, mut subscription: Subscription) {
         }
         silent_until = Instant::now() + SILENCE_MAX;
     }
+}
+
+async fn stopped(stop: &mut tokio::sync::watch::Receiver<bool>) {
+    // An error means that the server is gone altogether.
+    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 /// False when the viewer is gone.
