@@ -51,7 +51,9 @@ fn find(name: &str) -> Option<EmbeddedFile> {
 pub fn docs(name: &str, headers: &HeaderMap) -> Result<reply::Response, ApiError> {
     static CONFIG: LazyLock<Arc<utoipa_swagger_ui::Config<'static>>> = LazyLock::new(|| {
         Arc::new(
-            utoipa_swagger_ui::Config::new(["/api/openapi.json"]).try_it_out_enabled(true).display_request_duration(true),
+            utoipa_swagger_ui::Config::new(["/api/openapi.json"])
+                .try_it_out_enabled(true)
+                .display_request_duration(true),
         )
     });
     let missing = || ApiError::not_found(format!("the API's pages have no file {}", shown(name)));

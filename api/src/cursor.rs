@@ -4,49 +4,71 @@
 //! |---|---|---|
 //! | 0 | 1 | version, 1 |
 //! | 1 | 16 | id of the last record shown: it carries the timestamp |
-//! | 17 | 8 | fingerprint of the filter, big-endian |
+//! | 17 | 8 | when the first page was asked for, µs since 1970: what `-1h` in its filter counts from, on every page |
+//! | 25 | 8 | fingerprint of the filter |
 //!
-//! written as base64url without padding (RFC 4648 §5).
+//! Integers are big-endian; it is written as base64url without padding (RFC 4648 §5).
 
 use engine::store::Position;
-use record::Id;
+use record::{Filter, Id, Timestamp};
 
 use crate::error::ApiError;
+use crate::params::shown;
 
-const BYTES: usize = 25;
+const BYTES: usize = 33;
 const VERSION: u8 = 1;
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-pub fn write(position: Position, fingerprint: u64) -> String {
-    let mut bytes = [0; BYTES];
-    bytes[0] = VERSION;
-    bytes[1..17].copy_from_slice(position.0.as_bytes());
-    bytes[17..].copy_from_slice(&fingerprint.to_be_bytes());
-    encode(&bytes)
+/// Where a page starts, and what it is a page of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    pub position: Position,
+    pub received: Timestamp,
+    pub fingerprint: u64,
 }
 
-/// Reads a cursor that belongs to the filter with this fingerprint.
-pub fn read(text: &str, fingerprint: u64) -> Result<Position, ApiError> {
-    let broken = || {
-        ApiError::bad_request(
-            "bad_cursor",
-            format!("`{}` is no cursor: give next_cursor of the page before, or leave it out", crate::params::shown(text)),
-        )
-    };
-    let bytes: [u8; BYTES] = decode(text).and_then(|bytes| bytes.try_into().ok()).ok_or_else(broken)?;
-    let (mut id, mut hash) = ([0; 16], [0; 8]);
-    id.copy_from_slice(&bytes[1..17]);
-    hash.copy_from_slice(&bytes[17..]);
-    if bytes[0] != VERSION {
-        return Err(broken());
+impl Cursor {
+    pub fn write(&self) -> String {
+        let mut bytes = [0; BYTES];
+        bytes[0] = VERSION;
+        bytes[1..17].copy_from_slice(self.position.0.as_bytes());
+        bytes[17..25].copy_from_slice(&self.received.as_micros().to_be_bytes());
+        bytes[25..].copy_from_slice(&self.fingerprint.to_be_bytes());
+        encode(&bytes)
     }
-    if u64::from_be_bytes(hash) != fingerprint {
-        return Err(ApiError::bad_request(
+
+    pub fn read(text: &str) -> Result<Cursor, ApiError> {
+        let broken = || {
+            ApiError::bad_request(
+                "bad_cursor",
+                format!("`{}` is no cursor: give next_cursor of the page before, or leave it out", shown(text)),
+            )
+        };
+        let bytes: [u8; BYTES] = decode(text).and_then(|bytes| bytes.try_into().ok()).ok_or_else(broken)?;
+        let (mut id, mut received, mut fingerprint) = ([0; 16], [0; 8], [0; 8]);
+        id.copy_from_slice(&bytes[1..17]);
+        received.copy_from_slice(&bytes[17..25]);
+        fingerprint.copy_from_slice(&bytes[25..]);
+        if bytes[0] != VERSION {
+            return Err(broken());
+        }
+        Ok(Cursor {
+            position: Position(Id::from_bytes(id)),
+            received: Timestamp::clamped(i64::from_be_bytes(received)),
+            fingerprint: u64::from_be_bytes(fingerprint),
+        })
+    }
+
+    /// The position, if it is one in what this filter finds.
+    pub fn position_in(&self, filter: &Filter) -> Result<Position, ApiError> {
+        if self.fingerprint == filter.fingerprint() {
+            return Ok(self.position);
+        }
+        Err(ApiError::bad_request(
             "cursor_mismatch",
             "the cursor is of a query with another filter: send the same parameters with it, or leave it out",
-        ));
+        ))
     }
-    Ok(Position(Id::from_bytes(id)))
 }
 
 fn encode(bytes: &[u8]) -> String {
@@ -85,23 +107,31 @@ fn decode(text: &str) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
 
+    fn cursor(filter: &Filter) -> Cursor {
+        let received = Timestamp::from_micros(1_762_876_800_123_456).unwrap();
+        Cursor { position: Position(Id::new(received, 77, 5)), received, fingerprint: filter.fingerprint() }
+    }
+
     #[test]
     fn comes_back() {
-        let id = Id::new(record::Timestamp::from_micros(1_762_876_800_123_456).unwrap(), 77, 5);
-        let text = write(Position(id), 0x0123_4567_89ab_cdef);
-        assert_eq!(text.len(), 34);
-        assert_eq!(read(&text, 0x0123_4567_89ab_cdef).unwrap(), Position(id));
-        assert_eq!(read(&text, 1).unwrap_err().code, "cursor_mismatch");
+        let filter = Filter::default();
+        let cursor = cursor(&filter);
+        let text = cursor.write();
+        assert_eq!(text.len(), 44);
+        assert_eq!(Cursor::read(&text).unwrap(), cursor);
+        assert_eq!(cursor.position_in(&filter).unwrap(), cursor.position);
+        let other = Filter { from: Some(cursor.received), ..Filter::default() };
+        assert_eq!(cursor.position_in(&other).unwrap_err().code, "cursor_mismatch");
     }
 
     #[test]
     fn broken_text_is_refused() {
-        let text = write(Position(Id::MAX), 1);
+        let text = cursor(&Filter::default()).write();
         for cut in 0..text.len() {
-            assert_eq!(read(&text[..cut], 1).unwrap_err().code, "bad_cursor", "{cut}");
+            assert_eq!(Cursor::read(&text[..cut]).unwrap_err().code, "bad_cursor", "{cut}");
         }
-        for bad in ["x", "====", "ä", &"A".repeat(34), &format!("{text}A"), &format!("{}_", &text[..33])] {
-            assert_eq!(read(bad, 1).unwrap_err().code, "bad_cursor", "{bad}");
+        for bad in ["x", "====", "ä", &"A".repeat(44), &format!("{text}A"), &format!("{text}AAAA")] {
+            assert_eq!(Cursor::read(bad).unwrap_err().code, "bad_cursor", "{bad}");
         }
     }
 

@@ -12,7 +12,7 @@ pub struct ApiError {
     pub status: StatusCode,
     pub code: &'static str,
     pub message: String,
-    /// Where in the parameter's text, from 1, in characters.
+    /// Where in `q`, in characters from 1.
     pub column: Option<usize>,
     /// `Allow` of a 405.
     pub allow: Option<&'static str>,
@@ -67,7 +67,7 @@ impl ApiError {
 
 impl From<FilterError> for ApiError {
     fn from(error: FilterError) -> ApiError {
-        ApiError { column: Some(error.column), ..ApiError::bad_request(error.code, error.message) }
+        ApiError { column: error.column, ..ApiError::bad_request(error.code, error.message) }
     }
 }
 

@@ -6,6 +6,7 @@ use warp::reply;
 
 use crate::Sidecar;
 use crate::answer::json;
+use crate::cursor::Cursor;
 use crate::error::ApiError;
 use crate::params::{Params, shown};
 use crate::query::set_timing;
@@ -18,14 +19,14 @@ pub const CONTEXT_ROWS_DEFAULT: usize = 10;
 pub const CONTEXT_ROWS_MAX: usize = 1_000;
 
 pub async fn page(sidecar: &Sidecar, mut params: Params) -> Result<reply::Response, ApiError> {
-    let limit = params.number("limit", PAGE_ROWS_DEFAULT, 1..=PAGE_ROWS_MAX, ": page with cursor, or use /logs/export")?;
-    let cursor = params.take("cursor")?;
-    let filter = params.filter(sidecar.now(), &sidecar.config.timezone)?;
+    let limit =
+        params.number("limit", PAGE_ROWS_DEFAULT, 1..=PAGE_ROWS_MAX, ": page with cursor, or use /logs/export")?;
+    let cursor = params.take("cursor")?.filter(|text| !text.is_empty());
+    let cursor = cursor.map(|text| Cursor::read(&text)).transpose()?;
+    let received = cursor.map_or_else(|| sidecar.now(), |cursor| cursor.received);
+    let filter = params.filter(received, &sidecar.config.timezone)?;
     let fingerprint = filter.fingerprint();
-    let start = match cursor.filter(|text| !text.is_empty()) {
-        Some(text) => Some(crate::cursor::read(&text, fingerprint)?),
-        None => None,
-    };
+    let start = cursor.map(|cursor| cursor.position_in(&filter)).transpose()?;
     let ran = sidecar.queries.run(move |reader, stop| reader.page(&filter, limit, start, stop)).await?;
     let page = &ran.answer;
     let mut body = Vec::with_capacity(64 + page.rows.bytes.len() * 5 / 4);
@@ -35,7 +36,7 @@ pub async fn page(sidecar: &Sidecar, mut params: Params) -> Result<reply::Respon
     match page.next {
         Some(position) => {
             body.push(b'"');
-            body.extend_from_slice(crate::cursor::write(position, fingerprint).as_bytes());
+            body.extend_from_slice(Cursor { position, received, fingerprint }.write().as_bytes());
             body.push(b'"');
         }
         None => body.extend_from_slice(b"null"),

@@ -80,7 +80,13 @@ impl Server {
     }
 
     /// Serves until `shutdown` is ready, then lets answers under way end.
-    pub async fn serve(self, config: ApiConfig, reader: Arc<dyn Reader>, tail: Tail, shutdown: impl Future<Output = ()>) {
+    pub async fn serve(
+        self,
+        config: ApiConfig,
+        reader: Arc<dyn Reader>,
+        tail: Tail,
+        shutdown: impl Future<Output = ()>,
+    ) {
         let stop_max = Duration::from_secs(config.stop_seconds_max);
         let places = Arc::new(Semaphore::new(config.connections_max));
         let sidecar = Arc::new(Sidecar::new(config, reader, tail));

@@ -112,17 +112,18 @@ fn the_rate_is_that_of_arrival() {
 
 #[test]
 fn exports() {
-    let mut records: Vec<(i64, Level, &str, &str, &str)> = vec![
-        (0, Level::Info, "a", "plain", "{}"),
-        (1, Level::Warn, "b,c", "say \"hi\"\r\nagain", "{\"k\":[1,2]}"),
-    ];
+    let mut records: Vec<(i64, Level, &str, &str, &str)> =
+        vec![(0, Level::Info, "a", "plain", "{}"), (1, Level::Warn, "b,c", "say \"hi\"\r\nagain", "{\"k\":[1,2]}")];
     let server = Running::start(Fake::new(&records));
     let csv = server.get("/logs/export?format=csv");
     assert_eq!(csv.header("content-type"), Some("text/csv; charset=utf-8; header=present"));
     assert_eq!(csv.header("content-disposition"), Some("attachment; filename=\"logs.csv\""));
     let mut lines: Vec<&str> = csv.body.split("Z,").collect();
     assert!(lines.remove(0).starts_with("id,timestamp,level,source,application,message,metadata\r\n"));
-    assert!(lines[0].starts_with("WARN,\"b,c\",shop,\"say \"\"hi\"\"\r\nagain\",\"{\"\"k\"\":[1,2]}\"\r\n"), "{lines:?}");
+    assert!(
+        lines[0].starts_with("WARN,\"b,c\",shop,\"say \"\"hi\"\"\r\nagain\",\"{\"\"k\"\":[1,2]}\"\r\n"),
+        "{lines:?}"
+    );
     assert_eq!(lines[1], "INFO,a,shop,plain,{}\r\n");
     let ndjson = server.get("/logs/export");
     assert_eq!(ndjson.header("content-type"), Some("application/x-ndjson"));
