@@ -20,6 +20,7 @@ mod metrics;
 pub mod queue;
 mod relay;
 mod shard;
+mod rate;
 pub mod store;
 mod sys;
 pub mod tail;
