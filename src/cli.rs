@@ -25,16 +25,12 @@ pub struct ConfigFile {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run all of it in one process: what `logboom` does without a command
-    Serve,
     /// Read lines, of whatever format, and print a JSON record for each
     Parse(Parse),
     /// Show logs as they arrive
     Tail(Tail),
     /// Find logs
     Query(Query),
-    /// Measure a running server, or one started for it
-    Bench(Bench),
     /// Say what on this machine is in the way, and how to mend it
     Doctor,
     /// Show the settings in force, and where each came from
@@ -155,7 +151,7 @@ pub struct Config {
 }
 
 /// Commands that take the flags of settings, besides none at all.
-const WITH_SETTINGS: [&str; 3] = ["serve", "doctor", "config"];
+const WITH_SETTINGS: [&str; 2] = ["doctor", "config"];
 
 /// Reads the command line; ends the process where it is wrong, or asks for help.
 pub fn parse() -> (Cli, ArgMatches) {

@@ -15,7 +15,9 @@ pub struct Address {
 pub enum ClientError {
     #[error("`{0}` is no server's address: write http://host:port with --url")]
     Url(String),
-    #[error("no answer from http://{authority}: {source}; is it running? `logboom serve` starts one, --url names another")]
+    #[error(
+        "no answer from http://{authority}: {source}; is it running? `logboom serve` starts one, --url names another"
+    )]
     Connect { authority: String, source: io::Error },
     #[error("http://{authority} broke off: {reason}")]
     Broken { authority: String, reason: String },
@@ -112,7 +114,8 @@ pub fn write_text(json: &str, colour: bool, out: &mut Vec<u8>) {
             push_visible(&value, out);
         }
     }
-    let metadata = record.get("metadata").and_then(|value| sonic_rs::from_str::<sonic_rs::Value>(value.as_raw_str()).ok());
+    let metadata =
+        record.get("metadata").and_then(|value| sonic_rs::from_str::<sonic_rs::Value>(value.as_raw_str()).ok());
     for (key, value) in metadata.as_ref().and_then(|metadata| metadata.as_object()).into_iter().flatten() {
         out.push(b' ');
         push_visible(key, out);
@@ -192,7 +195,8 @@ mod tests {
 
     #[test]
     fn filters_travel_encoded() {
-        let pairs = [("q", "a b&c=\"ü\""), ("metadata.k", "1")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let pairs =
+            [("q", "a b&c=\"ü\""), ("metadata.k", "1")].map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!(target("/logs/", &pairs), "/logs/?q=a%20b%26c%3D%22%C3%BC%22&metadata.k=1");
         assert_eq!(target("/logs/", &[]), "/logs/");
     }

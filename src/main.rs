@@ -4,6 +4,7 @@ mod cli;
 mod client;
 mod config;
 mod doctor;
+mod parse;
 mod query;
 mod tail;
 
@@ -34,15 +35,14 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let settings = || {
-        let levels: Vec<&ArgMatches> = std::iter::once(matches).chain(matches.subcommand().map(|(_, inner)| inner)).collect();
+        let levels: Vec<&ArgMatches> =
+            std::iter::once(matches).chain(matches.subcommand().map(|(_, inner)| inner)).collect();
         Config::load(cli.config.file.as_deref(), &levels)
     };
-    match cli.command.as_ref().unwrap_or(&Command::Serve) {
-        Command::Serve => serve::run(settings()?),
+    match cli.command.as_ref().unwrap_or(&Command::Doctor) {
         Command::Parse(options) => parse::run(options),
         Command::Tail(options) => tail::run(options),
         Command::Query(options) => query::run(options),
-        Command::Bench(options) => bench::run(options),
         Command::Doctor => doctor::run(&settings()?),
         Command::Config(options) => config::print(&settings()?, options),
     }

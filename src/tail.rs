@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sonic_rs::{JsonContainerTrait, JsonValueTrait};
+use sonic_rs::JsonValueTrait;
 use tungstenite::Message;
 
 use crate::Failure;
@@ -48,13 +48,7 @@ enum Ended {
 }
 
 /// Prints until the connection ends.
-fn watch(
-    address: &Address,
-    target: &str,
-    stop: &Stop,
-    printer: &mut Printer,
-    reached: &mut bool,
-) -> Result<(), Ended> {
+fn watch(address: &Address, target: &str, stop: &Stop, printer: &mut Printer, reached: &mut bool) -> Result<(), Ended> {
     let authority = &address.authority;
     let connect = |source| Ended::Server(ClientError::Connect { authority: authority.clone(), source });
     let broken = |reason: String| Ended::Server(ClientError::Broken { authority: authority.clone(), reason });

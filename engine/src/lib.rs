@@ -4,6 +4,7 @@
 
 pub mod config;
 pub mod folder;
+pub mod probe;
 pub mod queue;
 pub mod store;
 pub mod tail;

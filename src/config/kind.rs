@@ -57,7 +57,7 @@ impl Kind<u64> for Bytes {
     }
 
     fn show(value: &u64) -> String {
-        let whole = UNITS[..3].iter().find(|(_, scale)| *value != 0 && value % scale == 0);
+        let whole = UNITS[..3].iter().find(|(_, scale)| *value != 0 && value.is_multiple_of(*scale));
         whole.map_or_else(|| value.to_string(), |(unit, scale)| format!("{}{unit}", value / scale))
     }
 }
@@ -123,7 +123,9 @@ impl Kind<Duration> for Time {
 
     fn show(value: &Duration) -> String {
         let micros = value.as_micros();
-        for (unit, scale) in [("d", 86_400_000_000), ("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000), ("ms", 1_000)] {
+        for (unit, scale) in
+            [("d", 86_400_000_000), ("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000), ("ms", 1_000)]
+        {
             // A minute and a half reads better as 90s.
             if micros >= scale && micros.is_multiple_of(scale) {
                 return format!("{}{unit}", micros / scale);
@@ -295,7 +297,8 @@ mod tests {
         ] {
             check::<Time, Duration>(text, shown);
         }
-        for (text, shown) in [("127.0.0.1:0", Some("127.0.0.1:0")), ("[::1]:5000", Some("[::1]:5000")), ("5000", None)] {
+        for (text, shown) in [("127.0.0.1:0", Some("127.0.0.1:0")), ("[::1]:5000", Some("[::1]:5000")), ("5000", None)]
+        {
             check::<Plain, SocketAddr>(text, shown);
         }
         for (text, shown) in
@@ -303,7 +306,8 @@ mod tests {
         {
             check::<Plain, Zone>(text, shown);
         }
-        for (text, shown) in [("@api", Some("@api")), ("127.0.0.1:1", Some("127.0.0.1:1")), ("", Some("")), ("x", None)] {
+        for (text, shown) in [("@api", Some("@api")), ("127.0.0.1:1", Some("127.0.0.1:1")), ("", Some("")), ("x", None)]
+        {
             check::<Plain, Option<Upstream>>(text, shown);
         }
         check::<Flag, bool>("On", Some("true"));

@@ -137,7 +137,7 @@ impl Config {
                 Some(text) => self.set(setting, &text, from)?,
                 None => {
                     let reason = "neither text, number, true or false, nor a list of texts".to_owned();
-                    return Err(ConfigError::Value { name: key, text: value.to_string(), from, reason });
+                    return Err(ConfigError::Value { name: key, text: value.type_str().to_owned(), from, reason });
                 }
             }
         }
@@ -183,7 +183,12 @@ fn check(settings: &Settings) -> Result<(), String> {
     within("shards", config.shards as u64, 1, 256)?;
     // Repair can double a line, and a record must fit into an encoded row.
     within("line_bytes_max", config.line_bytes_max as u64, 1, record::row::RECORD_BYTES_MAX as u64 / 2)?;
-    not_below("atomic_body_bytes_max", config.atomic_body_bytes_max as u64, "line_bytes_max", config.line_bytes_max as u64)?;
+    not_below(
+        "atomic_body_bytes_max",
+        config.atomic_body_bytes_max as u64,
+        "line_bytes_max",
+        config.line_bytes_max as u64,
+    )?;
     not_below("body_bytes_max", config.body_bytes_max, "atomic_body_bytes_max", config.atomic_body_bytes_max as u64)?;
     within("discard_bytes_max", config.discard_bytes_max, 8 * MIB, u64::MAX)?;
     within("head_bytes_max", config.head_bytes_max as u64, 1024, MIB)?;
@@ -197,7 +202,9 @@ fn check(settings: &Settings) -> Result<(), String> {
     within("ring_bytes", config.ring_bytes as u64, 64 * 1024, 1024 * MIB)?;
     for origin in &config.origins {
         if origin != "*" && !origin.contains("://") {
-            return Err(format!("origins: `{origin}` is no origin: write it with its scheme, as https://logs.example.com"));
+            return Err(format!(
+                "origins: `{origin}` is no origin: write it with its scheme, as https://logs.example.com"
+            ));
         }
     }
     Ok(())

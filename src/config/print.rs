@@ -36,8 +36,8 @@ fn as_toml(config: &Config) -> String {
             section = setting.section;
             out.push_str(&format!("{}# {section}\n\n", if out.is_empty() { "" } else { "\n" }));
         }
-        let value = toml::Value::String((setting.show)(&config.settings));
-        out.push_str(&format!("# {}\n{} = {value}\n", setting.help, setting.key));
+        let value = (setting.show)(&config.settings).replace('\\', "\\\\").replace('"', "\\\"");
+        out.push_str(&format!("# {}\n{} = \"{value}\"\n", setting.help, setting.key));
     }
     out
 }
