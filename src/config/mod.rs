@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use clap::ArgMatches;
 
 pub use print::print;
-pub use settings::{SETTINGS, Setting, Settings};
+pub use settings::{SETTINGS, Setting, Settings, Sidecar};
 
 /// Read in the current folder, where it exists.
 const FILE: &str = "logboom.toml";
@@ -150,7 +150,11 @@ impl Config {
         from: From,
     ) -> Result<(), ConfigError> {
         for (name, value) in variables {
-            if let Some(setting) = SETTINGS.iter().find(|setting| setting.env == name) {
+            if ["DB_URL", "REDIS_URL"].contains(&name.as_str()) {
+                self.warnings.push(format!(
+                    "{name} is set: this version uses neither Postgres nor Redis, and keeps its logs in data_dir"
+                ));
+            } else if let Some(setting) = SETTINGS.iter().find(|setting| setting.env == name) {
                 self.set(setting, &value, from.clone())?;
             } else if name.starts_with("LOGBOOM_") {
                 let (nearest, letters) = nearest(&name, |setting| setting.env);
@@ -199,6 +203,9 @@ fn check(settings: &Settings) -> Result<(), String> {
     not_below("queue_bytes_max", config.queue_bytes_max, "segment_bytes", config.segment_bytes)?;
     within("flush_bytes", config.flush_bytes, 64 * 1024, u64::MAX)?;
     not_below("memory_bytes_max", config.memory_bytes_max, "flush_bytes", config.flush_bytes)?;
+    within("queries_max", settings.api.queries_max as u64, 1, 10_000)?;
+    within("exports_max", settings.api.exports_max as u64, 1, 10_000)?;
+    within("viewers_max", settings.api.viewers_max as u64, 0, 1_000_000)?;
     within("ring_bytes", config.ring_bytes as u64, 64 * 1024, 1024 * MIB)?;
     for origin in &config.origins {
         if origin != "*" && !origin.contains("://") {

@@ -7,13 +7,30 @@ use super::kind::{Bytes, Count, Flag, Kind, List, Plain, Time};
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub engine: engine::Config,
+    pub api: Sidecar,
     /// What is told on stderr.
     pub log_level: String,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings { engine: engine::Config::default(), log_level: "info".to_owned() }
+        Settings { engine: engine::Config::default(), api: Sidecar::default(), log_level: "info".to_owned() }
+    }
+}
+
+/// The sidecar's limits. What it shares with the engine, as the time zone, it takes from there.
+#[derive(Clone, Copy, Debug)]
+pub struct Sidecar {
+    /// Each may use all cores, so that more only wait for one another.
+    pub queries_max: usize,
+    /// Each holds a thread and a snapshot for as long as its client reads.
+    pub exports_max: usize,
+    pub viewers_max: usize,
+}
+
+impl Default for Sidecar {
+    fn default() -> Self {
+        Sidecar { queries_max: 8, exports_max: 4, viewers_max: 1_000 }
     }
 }
 
@@ -266,6 +283,16 @@ pub const SETTINGS: &[Setting] = &[
         Bytes,
         "most bytes that one query may gather"
     ),
+    setting!(
+        "Queries",
+        api.queries_max,
+        "queries_max",
+        "LOGBOOM_QUERIES_MAX",
+        Count,
+        "queries that run at once; more wait"
+    ),
+    setting!("Queries", api.exports_max, "exports_max", "LOGBOOM_EXPORTS_MAX", Count, "exports that run at once"),
+    setting!("Queries", api.viewers_max, "viewers_max", "LOGBOOM_VIEWERS_MAX", Count, "most live tails at once"),
     setting!(
         "Queries",
         engine.api_upstream,
