@@ -41,7 +41,7 @@ enum State {
 /// What to do with the bytes at hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// The first so many bytes are content.
+    /// The first so many bytes are content: say with [`Framer::took`] how many of them were taken.
     Content(usize),
     /// The first so many bytes are framing: drop them.
     Framing(usize),
@@ -79,17 +79,8 @@ impl Framer {
             return Ok(Step::More);
         }
         match self.state {
-            State::Content(left) => {
-                let take = left.min(bytes.len() as u64);
-                self.state = if take == left { State::Done } else { State::Content(left - take) };
-                Ok(Step::Content(take as usize))
-            }
+            State::Content(left) | State::ChunkContent(left) => Ok(Step::Content(left.min(bytes.len() as u64) as usize)),
             State::UntilClose => Ok(Step::Content(bytes.len())),
-            State::ChunkContent(left) => {
-                let take = left.min(bytes.len() as u64);
-                self.state = if take == left { State::ChunkEnd } else { State::ChunkContent(left - take) };
-                Ok(Step::Content(take as usize))
-            }
             State::ChunkEnd => match bytes {
                 [b'\r', b'\n', ..] => {
                     self.state = State::ChunkSize;
@@ -102,6 +93,17 @@ impl Framer {
             State::Trailers => self.trailers(bytes),
             State::Done => Ok(Step::Done),
         }
+    }
+
+    /// Moves on by content that was taken: at most as much as the last step offered.
+    pub fn took(&mut self, count: usize) {
+        self.state = match self.state {
+            State::Content(left) if left <= count as u64 => State::Done,
+            State::Content(left) => State::Content(left - count as u64),
+            State::ChunkContent(left) if left <= count as u64 => State::ChunkEnd,
+            State::ChunkContent(left) => State::ChunkContent(left - count as u64),
+            other => other,
+        };
     }
 
     fn chunk_size(&mut self, bytes: &[u8]) -> Result<Step, BodyError> {
@@ -158,6 +160,7 @@ mod tests {
             match framer.step(&bytes[at..have])? {
                 Step::Content(n) => {
                     content.extend_from_slice(&bytes[at..at + n]);
+                    framer.took(n);
                     at += n;
                 }
                 Step::Framing(n) => at += n,

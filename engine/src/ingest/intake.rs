@@ -97,6 +97,16 @@ pub fn reject_reply(status: u16, reject: &Reject) -> Reply {
     Reply::json(status, body)
 }
 
+/// The answer to a document that is no JSON: the reason, and where, as line and column.
+pub fn malformed_reply(text: &[u8], at: usize, reason: &str) -> Reply {
+    let before = &text[..at.min(text.len())];
+    let line = 1 + memchr::memchr_iter(b'\n', before).count();
+    let column = before.len() - memchr::memrchr(b'\n', before).map_or(0, |feed| feed + 1) + 1;
+    let code = if reason == record::json::TOO_DEEP { "too_deep" } else { "malformed_json" };
+    let message = format!("malformed JSON: {reason}");
+    reject_reply(400, &Reject { code, message, line: Some(line), column: Some(column) })
+}
+
 /// What became of a body's records.
 #[derive(Default)]
 pub struct Account {
@@ -511,8 +521,7 @@ fn looks_like_json_array(text: &[u8]) -> bool {
 fn check_envelope_rest(rest: &[u8]) -> Result<(), BodyRefused> {
     let mut object = b"{\"logs\":[]".to_vec();
     object.extend_from_slice(rest);
-    let is_object = is_closed(&object)
-        && sonic_rs::to_object_iter(&object[..]).all(|member| member.is_ok());
+    let is_object = std::str::from_utf8(&object).is_ok_and(|text| record::json::whole(text).is_ok());
     if is_object {
         return Ok(());
     }

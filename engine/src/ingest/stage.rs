@@ -2,13 +2,15 @@
 //! body has ended well, and are gone with a drop if it does not.
 
 use record::format::{LineParser, Mode, NotTaken, Reject, Taken};
-use record::{Batch, BatchBuilder, Context, IdSource, Level};
+use record::{Batch, BatchBuilder, Context, IdSource, Level, Row, Rows};
 
 /// Rows that belong together.
 pub struct Stage {
     sealed: Vec<Batch>,
     sealed_bytes: usize,
     open: BatchBuilder,
+    /// Where in the open batch the last row begins.
+    last_at: usize,
     levels: [u64; Level::COUNT],
 }
 
@@ -32,7 +34,7 @@ impl Staged {
 impl Stage {
     /// `builder` is an empty one, used before perhaps.
     pub fn new(builder: BatchBuilder) -> Stage {
-        Stage { sealed: Vec::new(), sealed_bytes: 0, open: builder, levels: [0; Level::COUNT] }
+        Stage { sealed: Vec::new(), sealed_bytes: 0, open: builder, last_at: 0, levels: [0; Level::COUNT] }
     }
 
     pub fn bytes(&self) -> usize {
@@ -53,6 +55,7 @@ impl Stage {
         ids: &mut IdSource,
     ) -> Result<Taken, Reject> {
         loop {
+            self.last_at = self.open.body().len();
             match parser.push_line(line, mode, context, ids, &mut self.open) {
                 Ok(taken) => {
                     self.levels[taken.pushed.level.index()] += 1;
@@ -62,6 +65,11 @@ impl Stage {
                 Err(NotTaken::Reject(reject)) => return Err(reject),
             }
         }
+    }
+
+    /// The row that was pushed last.
+    pub fn last_row(&self) -> Option<Row<'_>> {
+        Rows::new(self.open.body().get(self.last_at..)?).next()
     }
 
     fn seal(&mut self) {
