@@ -26,6 +26,6 @@ pub use id::{Id, IdSource};
 pub use level::Level;
 pub use meta::Meta;
 pub use record::LogRecord;
-pub use row::{Row, Rows};
+pub use row::{Row, Rows, StoredRow};
 pub use text::Text;
 pub use time::{Timestamp, Zone};
