@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use super::number::{Number, is_numeric_string, same_number};
-use crate::meta::canonical_i64;
+use crate::text::canonical_i64;
 use crate::text::push_unescaped;
 
 /// A JSON value as tests see it.

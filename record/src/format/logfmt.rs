@@ -30,7 +30,8 @@ impl Parser for Logfmt {
     }
 
     fn may_be(&self, line: &[u8]) -> bool {
-        line.first().is_some_and(|&b| b.is_ascii_alphabetic() || matches!(b, b'_' | b'@') || b >= 0x80)
+        let key = line.iter().position(|&b| b <= b' ' || b == b'=' || b == b'"').map_or(line, |end| &line[..end]);
+        !key.is_empty() && line.get(key.len()) == Some(&b'=') && is_plain_key(key)
     }
 
     fn detect<'a>(&self, line: &'a [u8], context: &Context, out: &mut Fields<'a>) -> Result<&'static str, Malformed> {

@@ -5,7 +5,7 @@
 //! [`Rigour::Lenient`](super::syslog::Rigour), and headers that end early. A byte order mark before the message stays in
 //! it, like every other character.
 
-use super::syslog::{Rigour, fill_priority, fill_structured_data, priority, structured_data_end};
+use super::syslog::{Rigour, fill_priority, priority, take_structured_data};
 use super::{FormatInfo, Malformed, Parser, mismatch};
 use crate::fields::{Context, Fields};
 use crate::text::Text;
@@ -137,11 +137,8 @@ fn fill_rest<'a>(line: &'a [u8], at: usize, rigour: Rigour, out: &mut Fields<'a>
         [] if strict => return Err(("no structured data", at)),
         [] => return Ok(()),
         [b'-'] | [b'-', b' ', ..] => at + 1,
-        _ => match structured_data_end(line, at, rigour) {
-            Ok(end) => {
-                fill_structured_data(&line[at..end], rigour, out);
-                end
-            }
+        _ => match take_structured_data(line, at, rigour, out) {
+            Ok(end) => end,
             Err(error) if strict => return Err(error),
             // Some senders leave it out.
             Err(_) => {
