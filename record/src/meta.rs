@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use crate::json::{Cursor, Key, Value};
-use crate::text::{canonical_i64, push_escaped, push_json_string, push_json_value, push_unescaped};
+use crate::text::{push_json_string, push_json_value, push_number_or_text, push_string, push_unescaped};
 
 /// From this many keys on, repeated keys are found by hash: a line of 100,000 keys must not take quadratic time.
 const LINEAR_KEYS_MAX: usize = 24;
@@ -145,13 +145,7 @@ impl Meta {
     /// Adds digits as a number when they are a canonical i64 (so that the text comes back as it was), else as text.
     pub fn number_or_text(&mut self, key: &str, value: &[u8]) {
         let ascii = self.ascii;
-        self.value(key, |out| match canonical_i64(value) {
-            Some(_) => {
-                out.extend_from_slice(value);
-                false
-            }
-            None => push_string(value, ascii, out),
-        });
+        self.value(key, |out| push_number_or_text(value, ascii, out));
     }
 
     /// Adds a valid JSON value, made storable.
@@ -379,18 +373,6 @@ impl Meta {
         }
         (0..self.members.len()).find(same)
     }
-}
-
-/// Appends a JSON string; true when it was not UTF-8.
-#[inline]
-fn push_string(bytes: &[u8], ascii: bool, out: &mut Vec<u8>) -> bool {
-    if !ascii {
-        return push_json_string(bytes, out);
-    }
-    out.push(b'"');
-    push_escaped(bytes, out);
-    out.push(b'"');
-    false
 }
 
 /// Length, first and last byte of a quoted key.

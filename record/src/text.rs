@@ -133,13 +133,36 @@ pub fn push_json_inside(bytes: &[u8], out: &mut Vec<u8>) -> bool {
 }
 
 /// Appends digits as a JSON number when they are a canonical i64, so that the text comes back as it was; else a string.
-/// True when it was not UTF-8.
-pub fn push_number_or_text(text: &[u8], out: &mut Vec<u8>) -> bool {
-    if canonical_i64(text).is_none() {
-        return push_json_string(text, out);
+/// True when it was not UTF-8; `ascii` says that there is no need to look.
+pub(crate) fn push_number_or_text(text: &[u8], ascii: bool, out: &mut Vec<u8>) -> bool {
+    if is_canonical_i64(text) {
+        out.extend_from_slice(text);
+        return false;
     }
-    out.extend_from_slice(text);
+    push_string(text, ascii, out)
+}
+
+/// Appends a JSON string; true when it was not UTF-8. `ascii` says that there is no need to look.
+#[inline]
+pub(crate) fn push_string(bytes: &[u8], ascii: bool, out: &mut Vec<u8>) -> bool {
+    if !ascii {
+        return push_json_string(bytes, out);
+    }
+    out.push(b'"');
+    push_escaped(bytes, out);
+    out.push(b'"');
     false
+}
+
+/// Whether the text is exactly how an i64 is written.
+#[inline]
+pub fn is_canonical_i64(text: &[u8]) -> bool {
+    let digits = text.strip_prefix(b"-").unwrap_or(text);
+    match digits {
+        [b'0'] => text.len() == 1,
+        [b'1'..=b'9', ..] if digits.len() <= 18 => digits.iter().all(u8::is_ascii_digit),
+        _ => digits.len() == 19 && canonical_i64(text).is_some(),
+    }
 }
 
 /// The number, when `text` is exactly how an i64 is written.

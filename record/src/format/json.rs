@@ -149,7 +149,7 @@ fn read_members<'a>(cursor: &mut Cursor<'a>, slots: &mut Slots<'a>, meta: &mut M
     }
     loop {
         let key = cursor.key()?;
-        let slot = if key.escaped { slot(&unescaped(key)) } else { slot(key.raw) };
+        let slot = if key.escaped { slot(unescaped(key).as_bytes()) } else { slot(key.raw.as_bytes()) };
         match slot {
             Some(METADATA) => {
                 if slots.set & 1 << METADATA != 0 {

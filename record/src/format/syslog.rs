@@ -2,7 +2,7 @@
 
 use crate::fields::Fields;
 use crate::level::Level;
-use crate::text::{find_special, push_json_inside, push_json_string};
+use crate::text::{find_special, push_json_inside, push_json_string, push_string};
 
 /// Reads `<34>` at the head of a line: its value, and where what follows it begins. At most 191 (facility 23, severity
 /// 7), without leading zeros.
@@ -172,7 +172,7 @@ impl<'a> Data<'a, '_> {
     /// Writes a name as a key; true when it has been one before.
     fn key(&mut self, name: &'a [u8], names: &mut Names<'a>) -> bool {
         let before = names.add(name);
-        self.repaired |= push_json_string(name, self.json);
+        self.repaired |= push_string(name, self.ascii, self.json);
         if before > 0 {
             self.json.pop();
             self.json.push(b'_');

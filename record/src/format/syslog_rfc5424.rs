@@ -171,12 +171,18 @@ impl<'a> Header<'a> {
         if start >= self.line.len() {
             return if self.strict { Err((missing, start)) } else { Ok(None) };
         }
-        let (field, end) = super::scan::token(self.line, start);
+        let rest = &self.line[start..];
+        let length = rest.iter().position(|b| !b.is_ascii_graphic()).unwrap_or(rest.len());
+        let (field, end) = match rest.get(length) {
+            None | Some(b' ') => (&rest[..length], start + length),
+            Some(_) if self.strict => return Err(("a field of the header that is not printable", start + length)),
+            Some(_) => super::scan::token(self.line, start),
+        };
         if field.is_empty() {
             return Err((missing, start));
         }
-        if self.strict && (field.len() > bytes_max || !field.iter().all(u8::is_ascii_graphic)) {
-            return Err(("a field of the header that is too long or not printable", start));
+        if self.strict && field.len() > bytes_max {
+            return Err(("a field of the header that is too long", start));
         }
         self.at = end;
         Ok(if field == b"-" { None } else { Some(field) })
