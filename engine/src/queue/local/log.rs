@@ -88,7 +88,7 @@ impl LocalLog {
     }
 
     pub fn depth(&self) -> Depth {
-        self.0.shared.book.borrow().marks.depth()
+        self.0.depth()
     }
 
     /// Whether `bytes` more would be over `queue_bytes_max`. An empty log takes whatever comes.
@@ -254,6 +254,10 @@ impl<D: Disk> Log<D> {
             self.prepare_beside();
         }
         Ok(end)
+    }
+
+    pub fn depth(&self) -> Depth {
+        self.shared.book.borrow().marks.depth()
     }
 
     pub async fn release(&self, upto: LogPosition) -> io::Result<()> {

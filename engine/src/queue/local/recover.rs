@@ -32,9 +32,9 @@ pub struct Recovery {
 }
 
 /// What the writer takes over.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Folder {
-    /// The number of the next segment: no older file has it, and the store does not cover it.
+    /// The number of the next segment, from 1: no older file has it, and the store does not cover it.
     pub next: u64,
     /// Where the last group that was served ended.
     pub reached: LogPosition,
@@ -43,6 +43,18 @@ pub(super) struct Folder {
     /// Files whose content nobody needs.
     pub spares: Vec<SegmentName>,
     pub marks: Marks,
+}
+
+impl Default for Folder {
+    fn default() -> Self {
+        Folder {
+            next: 1,
+            reached: LogPosition::default(),
+            live: Vec::new(),
+            spares: Vec::new(),
+            marks: Marks::default(),
+        }
+    }
 }
 
 /// Hands every acknowledged batch beyond `from` to `each`, in the order in which they were written, with the position

@@ -9,6 +9,9 @@ use tempfile::TempDir;
 use super::*;
 use crate::queue::LogPosition;
 
+mod disk;
+mod model;
+
 const NOW: i64 = 1_760_000_000_000_000;
 
 /// Makes batches of one record, whose message is its number and as many bytes as are asked for.
