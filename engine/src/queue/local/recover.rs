@@ -158,7 +158,7 @@ fn recover_segment(
     Ok(())
 }
 
-fn open_batch(bytes: &[u8], frame: &Found) -> Result<Batch, BatchError> {
+pub(super) fn open_batch(bytes: &[u8], frame: &Found) -> Result<Batch, BatchError> {
     // A copy, so that a batch which stays in memory does not hold its whole segment there.
     Batch::open(Bytes::copy_from_slice(&bytes[frame.payload.clone()]))
 }
