@@ -11,6 +11,7 @@ pub mod fields;
 pub mod filter;
 pub mod format;
 pub mod id;
+pub mod json;
 pub mod level;
 pub mod meta;
 mod record;

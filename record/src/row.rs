@@ -227,7 +227,7 @@ pub(crate) fn write(head: &RowHead, fields: &Fields, context: &Context, out: &mu
     push_sized(out, |out| {
         out.push(JSONB_VERSION);
         fields.meta.write(out);
-        if repaired {
+        if repaired && !fields.meta.contains("utf8_repaired") {
             mark_repaired(out);
         }
         false

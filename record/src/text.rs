@@ -84,6 +84,16 @@ pub fn push_clean(bytes: &[u8], out: &mut Vec<u8>) -> bool {
     }
 }
 
+/// Appends `bytes` as UTF-8, each broken sequence as U+FFFD.
+pub fn push_lossy(bytes: &[u8], out: &mut String) {
+    for chunk in bytes.utf8_chunks() {
+        out.push_str(chunk.valid());
+        if !chunk.invalid().is_empty() {
+            out.push(char::REPLACEMENT_CHARACTER);
+        }
+    }
+}
+
 fn push_without_nul(mut bytes: &[u8], out: &mut Vec<u8>) {
     while let Some(at) = memchr(0, bytes) {
         out.extend_from_slice(&bytes[..at]);

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use super::number::{Number, is_numeric_string, same_number};
-use crate::meta::{canonical_i64, string_end, value_end};
+use crate::meta::canonical_i64;
 use crate::text::push_unescaped;
 
 /// A JSON value as tests see it.
@@ -174,6 +174,34 @@ fn unescaped(json: &[u8]) -> Cow<'_, [u8]> {
             Cow::Owned(out)
         }
     }
+}
+
+/// Where the string that begins at `at` (after its quote) ends: the index of its closing quote.
+fn string_end(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(next) = bytes.get(at..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) {
+        if bytes[at + next] == b'"' {
+            return at + next;
+        }
+        at += next + 2;
+    }
+    bytes.len()
+}
+
+/// Where the value that begins at `at` ends: at the comma or bracket that follows it.
+fn value_end(bytes: &[u8], mut at: usize) -> usize {
+    let mut depth = 0usize;
+    while let Some(&b) = bytes.get(at) {
+        match b {
+            b'"' => at = string_end(bytes, at + 1),
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' if depth == 0 => return at,
+            b'}' | b']' => depth -= 1,
+            b',' if depth == 0 => return at,
+            _ => {}
+        }
+        at += 1;
+    }
+    bytes.len()
 }
 
 #[cfg(test)]

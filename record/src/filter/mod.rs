@@ -6,7 +6,8 @@
 //!
 //! # The contract
 //!
-//! Every reader takes exactly the records that this table says, `filter::contract` has a plain model of it.
+//! Every reader takes exactly the records that this table says; `filter::contract` (feature `contract`) is a plain model of
+//! it, with records and filters to try a reader with.
 //!
 //! | part | holds for a record when |
 //! |---|---|
@@ -31,10 +32,15 @@
 //!
 //! What it does not try to do: regular expressions, wildcards, folding beyond A–Z, words (all text is substrings).
 
+#[cfg(any(test, feature = "contract"))]
+pub mod contract;
+mod display;
 mod fold;
 mod matcher;
 mod metadata;
 mod number;
+mod params;
+mod q;
 
 use std::hash::Hasher;
 
@@ -42,6 +48,8 @@ pub use fold::{FoldedNeedle, fold_contains};
 pub use matcher::{Columns, Matcher};
 pub use metadata::{MetaPath, MetaValue, metadata_value};
 pub use number::{NUMERIC_STRING_BYTES_MAX, Number};
+pub use params::{FILTER_VALUES_MAX, FilterError, parse_time};
+pub use q::{Q_BYTES_MAX, Q_DEPTH_MAX, Q_TERMS_MAX, parse_q};
 
 use crate::id::Id;
 use crate::level::Level;

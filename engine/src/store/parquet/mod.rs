@@ -67,6 +67,12 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    pub fn new(memory_bytes_max: usize, flush_bytes: usize, flush_after: Duration) -> Options {
+        Options { memory_bytes_max, flush_bytes, flush_after, steps: Steps::default() }
+    }
+}
+
 /// For each shard of the local log, up to where files hold everything.
 pub type Covered = HashMap<u16, LogPosition>;
 
@@ -199,15 +205,28 @@ impl ParquetStore {
         }
     }
 
+    /// The same for a thread that may block.
+    pub fn wait_for_room_blocking(&self) {
+        let mut state = lock(&self.shared.state);
+        while state.memory.bytes() >= self.shared.options.memory_bytes_max && !state.closing {
+            state = self.shared.flushed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
     /// What the rows in memory take, those of a running flush included.
     pub fn memory_bytes(&self) -> usize {
         lock(&self.shared.state).memory.bytes()
     }
 
-    /// Calls `covered` whenever files have come to hold more of a shard's log. From the worker's thread: it must not
-    /// take long.
+    /// Calls `covered` now, and whenever files have come to hold more of a shard's log. From the worker's thread: it
+    /// must not take long.
     pub fn on_covered(&self, covered: impl Fn(u16, LogPosition) + Send + Sync + 'static) {
-        *lock(&self.shared.on_covered) = Some(Box::new(covered));
+        let mut held = lock(&self.shared.on_covered);
+        // Recovery may have flushed before anybody listened.
+        for (&shard, &position) in &lock(&self.shared.state).covered {
+            covered(shard, position);
+        }
+        *held = Some(Box::new(covered));
     }
 
     /// Puts all that is in memory now into files. Blocks until that is done, or has failed.

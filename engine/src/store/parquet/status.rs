@@ -29,6 +29,15 @@ pub struct Report {
     pub damaged: Vec<(String, String)>,
 }
 
+impl Report {
+    /// What is wrong, a sentence each. Orphans are what any crash leaves, and nothing is wrong with that.
+    pub fn sentences(&self) -> impl Iterator<Item = String> + '_ {
+        self.damaged.iter().map(|(name, reason)| {
+            format!("the store's file {name} cannot be read ({reason}): it is set aside as {name}.damaged, its rows are missing")
+        })
+    }
+}
+
 impl ParquetStore {
     pub fn status(&self) -> Status {
         let state = lock(&self.shared.state);
