@@ -17,7 +17,7 @@ fn main() {
     let mut args = std::env::args().skip(1);
     let dir = args.next().expect("a folder to put the store in");
     let rows: u64 = args.next().map_or(1_000_000, |rows| rows.parse().expect("a number of rows"));
-    let options = Options { memory_bytes_max: 1 << 30, flush_bytes: 1 << 30, ..Options::default() };
+    let options = Options::new(1 << 30, 1 << 30, Duration::from_secs(3600));
     let (store, _) = ParquetStore::open(Path::new(&dir), options).expect("the store opens");
     if store.status().file_rows == 0 {
         fill(&store, rows);
