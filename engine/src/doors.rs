@@ -18,7 +18,7 @@ use crate::http::coding::{CodingError, Decoder};
 use crate::http::head::HeadLimits;
 use crate::http::{BodyError, Coding, Framer, Framing, Head, Method, Reply};
 use crate::ingest::intake::{BodyRefused, malformed_reply, reject_reply};
-use crate::ingest::{AppendFailure, Ask, Door, Input, Intake, IntakeLimits, Ticket, Tools, parse};
+use crate::ingest::{AppendFailure, Ask, Door, Intake, IntakeLimits, Ticket, Tools, parse};
 use crate::shard::Shard;
 use crate::{health, relay};
 

@@ -312,7 +312,10 @@ impl Intake {
         };
         self.shape = match first.get(begin) {
             None if ended || first.len() > self.limits.line_bytes_max => self.lines(lines),
-            None => Shape::Unknown(first),
+            None => {
+                self.shape = Shape::Unknown(first);
+                return Ok(());
+            }
             Some(b'[') if is_json => {
                 let (before, after) = first.split_at(begin + 1);
                 self.shape = Shape::Array(ArraySplitter::new(false, self.limits.line_bytes_max, before));
@@ -343,9 +346,6 @@ impl Intake {
             },
             Some(_) => self.lines(lines),
         };
-        if matches!(self.shape, Shape::Unknown(_)) {
-            return Ok(());
-        }
         self.feed(&first, tools)
     }
 
