@@ -25,6 +25,8 @@ pub struct ConfigFile {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Take logs, keep them, and show them: all of Logboom in one process (what `logboom` alone does)
+    Serve,
     /// Read lines, of whatever format, and print a JSON record for each
     Parse(Parse),
     /// Show logs as they arrive

@@ -6,6 +6,7 @@ mod config;
 mod doctor;
 mod parse;
 mod query;
+mod serve;
 mod tail;
 
 use std::process::ExitCode;
@@ -39,7 +40,8 @@ fn run(cli: &Cli, matches: &ArgMatches) -> Result<ExitCode, Failure> {
             std::iter::once(matches).chain(matches.subcommand().map(|(_, inner)| inner)).collect();
         Config::load(cli.config.file.as_deref(), &levels)
     };
-    match cli.command.as_ref().unwrap_or(&Command::Doctor) {
+    match cli.command.as_ref().unwrap_or(&Command::Serve) {
+        Command::Serve => serve::run(settings()?),
         Command::Parse(options) => parse::run(options),
         Command::Tail(options) => tail::run(options),
         Command::Query(options) => query::run(options),

@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use engine::{Durability, Engine, Upstream};
+use engine::{Durability, Upstream};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -45,7 +45,7 @@ pub fn run(config: Config) -> Result<ExitCode, Failure> {
         }
     };
     let shown = settings.clone();
-    let running = Engine::start(settings)?;
+    let running = engine::start(settings)?;
     let (stop_sidecar, stopped) = tokio::sync::oneshot::channel::<()>();
     let sidecar = sidecar.map(|(server, config)| {
         let stopped = async {

@@ -79,7 +79,9 @@ impl Framer {
             return Ok(Step::More);
         }
         match self.state {
-            State::Content(left) | State::ChunkContent(left) => Ok(Step::Content(left.min(bytes.len() as u64) as usize)),
+            State::Content(left) | State::ChunkContent(left) => {
+                Ok(Step::Content(left.min(bytes.len() as u64) as usize))
+            }
             State::UntilClose => Ok(Step::Content(bytes.len())),
             State::ChunkEnd => match bytes {
                 [b'\r', b'\n', ..] => {
@@ -191,7 +193,8 @@ mod tests {
 
     #[test]
     fn broken_chunks() {
-        for bytes in ["g\r\n", "-1\r\n", "3\nabc\r\n", "3\r\nabcd\r\n", "\r\n", "fffffffffffffffff\r\n", "0\r\na\n\r\n"] {
+        for bytes in ["g\r\n", "-1\r\n", "3\nabc\r\n", "3\r\nabcd\r\n", "\r\n", "fffffffffffffffff\r\n", "0\r\na\n\r\n"]
+        {
             check(Framing::Chunked, bytes, Err(()));
         }
         assert!(read(Framing::Chunked, format!("1;{}", "x".repeat(5000)).as_bytes(), 100).is_err());

@@ -178,10 +178,12 @@ impl Appender {
     }
 
     /// Writes group after group until it is told to stop.
-    pub async fn run(&self, log: &mut LocalLog, to: &Destination) {
+    pub async fn run(&self, log: &LocalLog, to: &Destination) {
         loop {
             if let Some(position) = self.covered.take() {
-                log.release(position).await;
+                if let Err(error) = log.release(position).await {
+                    tracing::warn!("cannot give back what the store holds: {error}");
+                }
                 to.metrics.depth(log.depth());
             }
             match self.next_group() {
@@ -192,14 +194,14 @@ impl Appender {
         }
     }
 
-    async fn commit(&self, group: Group, log: &mut LocalLog, to: &Destination) {
+    async fn commit(&self, group: Group, log: &LocalLog, to: &Destination) {
         let result = self.write(&group, log, to).await;
         to.metrics.group(&group.levels, group.bytes, group.opened.elapsed(), &result);
         to.metrics.depth(log.depth());
         group.outcome.settle(result);
     }
 
-    async fn write(&self, group: &Group, log: &mut LocalLog, to: &Destination) -> Result<(), AppendFailure> {
+    async fn write(&self, group: &Group, log: &LocalLog, to: &Destination) -> Result<(), AppendFailure> {
         if !to.store.has_room() {
             let room = async {
                 to.store.wait_for_room().await;
@@ -210,7 +212,7 @@ impl Appender {
             }
         }
         if log.would_exceed(group.bytes as u64) {
-            return Err(AppendFailure::QueueFull { bytes: log.depth().bytes, max: log.bytes_max() });
+            return Err(AppendFailure::QueueFull { bytes: log.depth().bytes, max: to.queue_bytes_max });
         }
         let before = Instant::now();
         let end = log.append(&group.batches).await.map_err(|error| match error {
@@ -265,6 +267,7 @@ impl Appender {
 /// Where a shard's groups go.
 pub struct Destination {
     pub shard: u16,
+    pub queue_bytes_max: u64,
     pub store: Arc<ParquetStore>,
     pub tail: Tail,
     pub metrics: Arc<ShardMetrics>,

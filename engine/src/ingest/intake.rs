@@ -62,7 +62,9 @@ impl Strictness {
 pub enum BodyRefused {
     Malformed(Reject),
     /// It would have to be gathered whole, and is longer than that.
-    TooLarge { max: usize },
+    TooLarge {
+        max: usize,
+    },
 }
 
 impl BodyRefused {
@@ -72,7 +74,9 @@ impl BodyRefused {
             BodyRefused::TooLarge { max } => Reply::error(
                 413,
                 "body_too_large",
-                &format!("a JSON document of this shape is taken up to {max} bytes: send NDJSON, or raise atomic_body_bytes_max"),
+                &format!(
+                    "a JSON document of this shape is taken up to {max} bytes: send NDJSON, or raise atomic_body_bytes_max"
+                ),
             ),
         }
     }
@@ -312,7 +316,10 @@ impl Intake {
         };
         self.shape = match first.get(begin) {
             None if ended || first.len() > self.limits.line_bytes_max => self.lines(lines),
-            None => Shape::Unknown(first),
+            None => {
+                self.shape = Shape::Unknown(first);
+                return Ok(());
+            }
             Some(b'[') if is_json => {
                 let (before, after) = first.split_at(begin + 1);
                 self.shape = Shape::Array(ArraySplitter::new(false, self.limits.line_bytes_max, before));
@@ -343,9 +350,6 @@ impl Intake {
             },
             Some(_) => self.lines(lines),
         };
-        if matches!(self.shape, Shape::Unknown(_)) {
-            return Ok(());
-        }
         self.feed(&first, tools)
     }
 

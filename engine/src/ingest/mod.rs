@@ -8,5 +8,5 @@ pub mod split;
 pub mod stage;
 
 pub use appender::{AppendFailure, Appender, Destination, Ticket};
-pub use ask::{Ask, Defaults, Door, Input};
+pub use ask::{Ask, Defaults, Door};
 pub use intake::{Intake, IntakeLimits, Tools};

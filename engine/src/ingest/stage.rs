@@ -25,10 +25,6 @@ impl Staged {
     pub fn rows(&self) -> u64 {
         self.levels.iter().sum()
     }
-
-    pub fn bytes(&self) -> usize {
-        self.sealed.iter().map(|batch| batch.frame().len()).sum::<usize>() + self.open.frame_bytes()
-    }
 }
 
 impl Stage {
@@ -39,10 +35,6 @@ impl Stage {
 
     pub fn bytes(&self) -> usize {
         self.sealed_bytes + self.open.body().len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.sealed.is_empty() && self.open.is_empty()
     }
 
     /// Parses one line or JSON value and encodes its record.

@@ -31,16 +31,30 @@ pub fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
+/// A replacement that failed.
+#[derive(Debug)]
+pub struct ReplaceError {
+    pub error: io::Error,
+    /// Whether the new content is there already, and only not yet certain to outlive a crash.
+    pub replaced: bool,
+}
+
 /// Replaces `dir/name`: after a crash it has either its old content or the new.
-pub fn replace_file(dir: &Path, name: &str, content: &[u8], steps: &Steps) -> io::Result<()> {
-    let temporary = dir.join(format!("{name}.new"));
-    steps.reach("write the manifest")?;
-    let mut file = File::create(&temporary)?;
-    io::Write::write_all(&mut file, content)?;
-    steps.reach("sync the manifest")?;
-    file.sync_all()?;
-    steps.reach("rename the manifest")?;
-    std::fs::rename(&temporary, dir.join(name))?;
-    steps.reach("sync the folder of the manifest")?;
-    sync_dir(dir)
+pub fn replace_file(dir: &Path, name: &str, content: &[u8], steps: &Steps) -> Result<(), ReplaceError> {
+    let replace = || {
+        let temporary = dir.join(format!("{name}.new"));
+        steps.reach("write the manifest")?;
+        let mut file = File::create(&temporary)?;
+        io::Write::write_all(&mut file, content)?;
+        steps.reach("sync the manifest")?;
+        file.sync_all()?;
+        steps.reach("rename the manifest")?;
+        std::fs::rename(&temporary, dir.join(name))
+    };
+    replace().map_err(|error| ReplaceError { error, replaced: false })?;
+    let sync = || {
+        steps.reach("sync the folder of the manifest")?;
+        sync_dir(dir)
+    };
+    sync().map_err(|error| ReplaceError { error, replaced: true })
 }

@@ -122,9 +122,8 @@ impl DataFile {
         if let Some(footer) = self.footer.get() {
             return Ok(footer);
         }
-        let options = ArrowReaderOptions::new()
-            .with_skip_arrow_metadata(true)
-            .with_page_index_policy(PageIndexPolicy::Optional);
+        let options =
+            ArrowReaderOptions::new().with_skip_arrow_metadata(true).with_page_index_policy(PageIndexPolicy::Optional);
         let footer =
             ArrowReaderMetadata::load(&Pread(self.file.clone()), options).map_err(|error| self.broken(&error))?;
         Ok(self.footer.get_or_init(|| footer))

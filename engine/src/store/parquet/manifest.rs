@@ -17,8 +17,8 @@ use std::path::Path;
 
 use record::{Level, Timestamp};
 
-use super::disk::{Steps, replace_file};
 use super::Covered;
+use super::disk::{ReplaceError, Steps, replace_file};
 use crate::queue::LogPosition;
 use crate::store::Counts;
 
@@ -69,7 +69,7 @@ impl Manifest {
     }
 
     /// Makes this the manifest of `dir`, durably.
-    pub fn write(&self, dir: &Path, steps: &Steps) -> io::Result<()> {
+    pub fn write(&self, dir: &Path, steps: &Steps) -> Result<(), ReplaceError> {
         replace_file(dir, NAME, self.to_text().as_bytes(), steps)
     }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use record::{Batch, Level, Row, Rows, Timestamp};
 
-use super::tally::Tally;
+use super::tally::{Counter, Tally};
 use crate::store::Counts;
 
 /// A chunk is frozen at this size: small enough to prune well by time, large enough that few are in memory.
@@ -58,11 +58,9 @@ impl Chunk {
     /// Counted at the first question, kept for the next.
     pub fn tally(&self) -> &Tally {
         self.tally.get_or_init(|| {
-            let mut tally = Tally::default();
-            for row in self.rows() {
-                tally.add_row(&row);
-            }
-            tally
+            let mut counter = Counter::default();
+            self.rows().for_each(|row| counter.add(&row));
+            counter.finish()
         })
     }
 

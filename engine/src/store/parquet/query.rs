@@ -4,24 +4,32 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use record::filter::{MetaPath, MetaValue};
 use record::{Filter, Id, Level, Row, Timestamp};
 
+use super::file::DataFile;
 use super::memory::Chunk;
 use super::newest::{Keep, Nearest};
-use super::tally::{MINUTE_MICROS, Tally, ValueCounts, count_value};
-use super::wanted::Wanted;
+use super::tally::{MINUTE_MICROS, Tally, ValueCounts, add_to};
+use super::wanted::{Wanted, levels_only};
 use crate::store::{
     ContextRows, Counts, FacetField, Facets, Histogram, Page, Position, QueryError, ReadStats, RowBuf, Stop,
 };
 
 /// A histogram whose interval is left open has at most this many buckets: what a chart of a screen's width can show.
 const BUCKETS_MAX: i64 = 200;
-/// Rows of an export are handed on in pieces of about this size.
-const EXPORT_PIECE_BYTES: usize = 256 << 10;
 
 /// What there is at one moment: no later row or file enters it.
 pub struct Snapshot {
     pub chunks: Vec<Arc<Chunk>>,
+    pub files: Arc<Vec<Arc<DataFile>>>,
+}
+
+/// A piece of the store that knows its bounds.
+#[derive(Clone, Copy)]
+enum Part<'a> {
+    Chunk(&'a Chunk),
+    File(&'a DataFile),
 }
 
 impl Snapshot {
@@ -50,7 +58,7 @@ impl Snapshot {
     pub fn context(&self, id: Id, before: usize, after: usize, stop: &Stop) -> Result<Option<ContextRows>, QueryError> {
         let Some(log) = self.get(id, stop)? else { return Ok(None) };
         let source = match log.rows().next() {
-            Some(row) => row.source().to_vec(),
+            Some(row) => String::from_utf8_lossy(row.source()).into_owned(),
             None => return Ok(None),
         };
         let mut older = Nearest::new(Keep::Newest, before);
@@ -67,44 +75,20 @@ impl Snapshot {
         Ok(Some(ContextRows { before, log, after: newer.into_page(after).0 }))
     }
 
-    pub fn export(
-        &self,
-        filter: &Filter,
-        stop: &Stop,
-        sink: &mut dyn FnMut(&RowBuf) -> bool,
-    ) -> Result<(), QueryError> {
-        let wanted = Wanted::new(filter, None);
-        let mut rows: Vec<(Id, Row<'_>)> = Vec::new();
-        for chunk in self.chunks.iter().filter(|chunk| wanted.overlaps(chunk.first, chunk.last)) {
-            stop.check()?;
-            rows.extend(chunk.rows().filter(|row| wanted.matches(row)).map(|row| (row.id(), row)));
-        }
-        rows.sort_by_key(|(id, _)| Reverse(*id));
-        let mut piece = RowBuf::default();
-        for (_, row) in rows {
-            piece.push(&row);
-            if piece.bytes.len() >= EXPORT_PIECE_BYTES {
-                stop.check()?;
-                if !sink(&piece) {
-                    return Ok(());
-                }
-                piece = RowBuf::default();
-            }
-        }
-        if piece.count > 0 {
-            sink(&piece);
-        }
-        Ok(())
-    }
-
     pub fn counts(&self, filter: &Filter, stop: &Stop) -> Result<Counts, QueryError> {
         let wanted = Wanted::new(filter, None);
         let mut counts = Counts::default();
-        if wanted.is_all() {
-            self.chunks.iter().for_each(|chunk| counts.add(&chunk.counts));
-            return Ok(counts);
+        let mut rest = Vec::new();
+        let kept = levels_only(filter);
+        for part in self.parts(&wanted) {
+            match kept {
+                Some(levels) if wanted.encloses(part.first(), part.last()) => {
+                    levels.iter().for_each(|level| counts.levels[level.index()] += part.counts().levels[level.index()]);
+                }
+                _ => rest.push(part),
+            }
         }
-        self.each(&wanted, stop, &mut |row| counts.levels[row.level().index()] += 1)?;
+        self.each(rest, &wanted, stop, &mut |row| counts.levels[row.level().index()] += 1)?;
         Ok(counts)
     }
 
@@ -121,17 +105,23 @@ impl Snapshot {
         let mut add = |micros: i64, level: usize, count: u64| {
             buckets.entry(micros.div_euclid(interval)).or_default().levels[level] += count;
         };
-        if wanted.is_all() && interval % MINUTE_MICROS == 0 {
-            self.each_tally(stop, &mut |tally| {
-                for (minute, levels) in &tally.minutes {
-                    for level in Level::ALL {
-                        add(minute * MINUTE_MICROS, level.index(), levels[level.index()]);
+        let kept = levels_only(filter).filter(|_| interval % MINUTE_MICROS == 0);
+        let mut rest = Vec::new();
+        for part in self.parts(&wanted) {
+            stop.check()?;
+            match (kept, part.tally()?) {
+                (Some(wanted_levels), Some(tally)) if wanted.encloses(part.first(), part.last()) => {
+                    for (minute, levels) in &tally.minutes {
+                        wanted_levels
+                            .iter()
+                            .filter(|level| levels[level.index()] > 0)
+                            .for_each(|level| add(minute * MINUTE_MICROS, level.index(), levels[level.index()]));
                     }
                 }
-            })?;
-        } else {
-            self.each(&wanted, stop, &mut |row| add(row.timestamp().as_micros(), row.level().index(), 1))?;
+                _ => rest.push(part),
+            }
         }
+        self.each(rest, &wanted, stop, &mut |row| add(row.timestamp().as_micros(), row.level().index(), 1))?;
         let buckets =
             buckets.into_iter().map(|(n, counts)| (Timestamp::clamped(n.saturating_mul(interval)), counts)).collect();
         Ok(Histogram { interval_seconds, buckets })
@@ -140,69 +130,105 @@ impl Snapshot {
     pub fn facets(&self, filter: &Filter, field: &FacetField, limit: usize, stop: &Stop) -> Result<Facets, QueryError> {
         let wanted = Wanted::new(filter, None);
         let mut values = ValueCounts::new();
-        match field {
-            FacetField::Level => {
-                let counts = self.counts(filter, stop)?;
-                for level in Level::ALL.into_iter().filter(|level| counts.levels[level.index()] > 0) {
-                    values.insert(level.as_str().as_bytes().to_vec(), counts.levels[level.index()]);
-                }
+        if *field == FacetField::Level {
+            let counts = self.counts(filter, stop)?;
+            for level in Level::ALL.into_iter().filter(|level| counts.levels[level.index()] > 0) {
+                values.insert(level.as_str().as_bytes().to_vec(), counts.levels[level.index()]);
             }
-            FacetField::Source if wanted.is_all() => {
-                self.each_tally(stop, &mut |tally| add_values(&mut values, &tally.sources))?;
-            }
-            FacetField::Application if wanted.is_all() => {
-                self.each_tally(stop, &mut |tally| add_values(&mut values, &tally.applications))?;
-            }
-            FacetField::Source => self.each(&wanted, stop, &mut |row| count_value(&mut values, row.source()))?,
-            FacetField::Application => {
-                self.each(&wanted, stop, &mut |row| count_value(&mut values, row.application()))?;
-            }
-            FacetField::Metadata(key) => self.each(&wanted, stop, &mut |row| {
-                if let Some(value) = super::wanted::metadata_text(row, key) {
-                    count_value(&mut values, &value);
-                }
-            })?,
+            return Ok(most_frequent(values, limit));
         }
+        let mut rest = Vec::new();
+        for part in self.parts(&wanted) {
+            stop.check()?;
+            let whole = wanted.is_time_only() && wanted.encloses(part.first(), part.last());
+            let kept = match field {
+                _ if !whole => None,
+                FacetField::Source => part.tally()?.and_then(|tally| tally.sources.as_ref()),
+                FacetField::Application => part.tally()?.and_then(|tally| tally.applications.as_ref()),
+                FacetField::Level | FacetField::Metadata(_) => None,
+            };
+            match kept {
+                Some(kept) => kept.iter().for_each(|(value, count)| add_to(&mut values, value, *count)),
+                None => rest.push(part),
+            }
+        }
+        let path = match field {
+            FacetField::Metadata(key) => MetaPath::new(key),
+            _ => MetaPath::new(""),
+        };
+        self.each(rest, &wanted, stop, &mut |row| match field {
+            FacetField::Level => {}
+            FacetField::Source => add_to(&mut values, row.source(), 1),
+            FacetField::Application => add_to(&mut values, row.application(), 1),
+            FacetField::Metadata(_) => {
+                let value = path.find(row.metadata()).filter(|value| !matches!(value, MetaValue::Null));
+                if let Some(text) = value.as_ref().and_then(MetaValue::text) {
+                    add_to(&mut values, &text, 1);
+                }
+            }
+        })?;
         Ok(most_frequent(values, limit))
     }
 
-    /// Offers every wanted row that might stay, the likeliest sources first.
+    /// What may hold a wanted row.
+    fn parts<'a>(&'a self, wanted: &Wanted) -> Vec<Part<'a>> {
+        let chunks = self.chunks.iter().map(|chunk| Part::Chunk(chunk));
+        let parts = chunks.chain(self.files.iter().map(|file| Part::File(file)));
+        parts.filter(|part| wanted.overlaps(part.first(), part.last())).collect()
+    }
+
+    /// Offers every wanted row that might stay, the likeliest parts first.
     fn nearest(&self, wanted: &Wanted, nearest: &mut Nearest, stop: &Stop) -> Result<ReadStats, QueryError> {
         let mut read = ReadStats::default();
-        let mut chunks: Vec<&Chunk> =
-            self.chunks.iter().map(|chunk| &**chunk).filter(|chunk| wanted.overlaps(chunk.first, chunk.last)).collect();
+        let mut parts = self.parts(wanted);
+        let files = |parts: &[Part<'_>]| parts.iter().filter(|part| matches!(part, Part::File(_))).count() as u64;
+        read.files_skipped = self.files.len() as u64 - files(&parts);
         match nearest.keep() {
-            Keep::Newest => chunks.sort_by_key(|chunk| Reverse(chunk.last)),
-            Keep::Oldest => chunks.sort_by_key(|chunk| chunk.first),
+            Keep::Newest => parts.sort_by_key(|part| Reverse(part.last())),
+            Keep::Oldest => parts.sort_by_key(|part| part.first()),
         }
-        for chunk in chunks {
-            if !nearest.takes_within(chunk.first, chunk.last) {
+        for (at, part) in parts.iter().enumerate() {
+            if !nearest.takes_within(part.first(), part.last()) {
+                read.files_skipped += files(&parts[at..]);
                 break;
             }
             stop.check()?;
-            for row in chunk.rows() {
-                read.rows_read += 1;
-                if nearest.takes(row.id()) && wanted.matches(&row) {
-                    nearest.offer(&row)?;
+            match part {
+                Part::Chunk(chunk) => {
+                    read.rows_read += chunk.rows;
+                    offer(chunk.rows(), wanted, nearest)?;
                 }
+                Part::File(file) => nearest_in_file(file, wanted, nearest, &mut read, stop)?,
             }
         }
         Ok(read)
     }
 
-    /// Visits every wanted row, in no order.
-    fn each(&self, wanted: &Wanted, stop: &Stop, visit: &mut dyn FnMut(&Row<'_>)) -> Result<(), QueryError> {
-        for chunk in self.chunks.iter().filter(|chunk| wanted.overlaps(chunk.first, chunk.last)) {
+    /// Visits every wanted row of `parts`, in no order.
+    fn each(
+        &self,
+        parts: Vec<Part<'_>>,
+        wanted: &Wanted,
+        stop: &Stop,
+        visit: &mut dyn FnMut(&Row<'_>),
+    ) -> Result<(), QueryError> {
+        for part in parts {
             stop.check()?;
-            chunk.rows().filter(|row| wanted.matches(row)).for_each(|row| visit(&row));
-        }
-        Ok(())
-    }
-
-    fn each_tally(&self, stop: &Stop, visit: &mut dyn FnMut(&Tally)) -> Result<(), QueryError> {
-        for chunk in &self.chunks {
-            stop.check()?;
-            visit(chunk.tally());
+            match part {
+                Part::Chunk(chunk) => chunk.rows().filter(|row| wanted.matches(row)).for_each(|row| visit(&row)),
+                Part::File(file) => {
+                    for group in 0..file.groups()? {
+                        let (first, last) = file.group_span(group)?;
+                        if !wanted.overlaps(first, last) {
+                            continue;
+                        }
+                        file.read_group(group, &mut |rows| {
+                            rows.rows().filter(|row| wanted.matches(row)).for_each(|row| visit(&row));
+                            stop.check()
+                        })?;
+                    }
+                }
+            }
         }
         Ok(())
     }
@@ -218,23 +244,79 @@ impl Snapshot {
 
     /// The time, in µs, within which everything lies that may be wanted.
     fn span(&self, wanted: &Wanted) -> (i64, i64) {
-        let spans = self.chunks.iter().map(|chunk| (chunk.first, chunk.last));
-        let (first, last) = spans
-            .filter(|&(first, last)| wanted.overlaps(first, last))
-            .fold((Timestamp::MAX, Timestamp::MIN), |(a, b), (first, last)| (a.min(first), b.max(last)));
+        let parts = self.parts(wanted);
+        let first = parts.iter().map(Part::first).min().unwrap_or(Timestamp::MIN);
+        let last = parts.iter().map(Part::last).max().unwrap_or(Timestamp::MIN);
         (first.max(wanted.low.timestamp()).as_micros(), last.min(wanted.high_time()).as_micros())
     }
 }
 
-fn add_values(sum: &mut ValueCounts, more: &ValueCounts) {
-    for (value, count) in more {
-        match sum.get_mut(value) {
-            Some(sum) => *sum += count,
-            None => {
-                sum.insert(value.clone(), *count);
-            }
+impl<'a> Part<'a> {
+    fn first(&self) -> Timestamp {
+        match self {
+            Part::Chunk(chunk) => chunk.first,
+            Part::File(file) => file.entry.first,
         }
     }
+
+    fn last(&self) -> Timestamp {
+        match self {
+            Part::Chunk(chunk) => chunk.last,
+            Part::File(file) => file.entry.last,
+        }
+    }
+
+    fn counts(&self) -> &'a Counts {
+        match self {
+            Part::Chunk(chunk) => &chunk.counts,
+            Part::File(file) => &file.entry.counts,
+        }
+    }
+
+    /// The counts that are kept, if any are.
+    fn tally(&self) -> Result<Option<&'a Tally>, QueryError> {
+        match self {
+            Part::Chunk(chunk) => Ok(Some(chunk.tally())),
+            Part::File(file) => file.tally(),
+        }
+    }
+}
+
+fn nearest_in_file(
+    file: &DataFile,
+    wanted: &Wanted,
+    nearest: &mut Nearest,
+    read: &mut ReadStats,
+    stop: &Stop,
+) -> Result<(), QueryError> {
+    read.files_read += 1;
+    let mut groups: Vec<usize> = (0..file.groups()?).collect();
+    if nearest.keep() == Keep::Newest {
+        groups.reverse();
+    }
+    for group in groups {
+        let (first, last) = file.group_span(group)?;
+        if !wanted.overlaps(first, last) || !nearest.takes_within(first, last) {
+            read.groups_skipped += 1;
+            continue;
+        }
+        read.groups_read += 1;
+        file.read_group(group, &mut |rows| {
+            read.rows_read += rows.count as u64;
+            offer(rows.rows(), wanted, nearest)?;
+            stop.check()
+        })?;
+    }
+    Ok(())
+}
+
+fn offer<'a>(rows: impl Iterator<Item = Row<'a>>, wanted: &Wanted, nearest: &mut Nearest) -> Result<(), QueryError> {
+    for row in rows {
+        if nearest.takes(row.id()) && wanted.matches(&row) {
+            nearest.offer(&row)?;
+        }
+    }
+    Ok(())
 }
 
 fn most_frequent(values: ValueCounts, limit: usize) -> Facets {

@@ -1,5 +1,6 @@
 //! A filter as the store reads it: bounds of the id, which prune, and a test of single rows.
 
+use record::filter::{LevelSet, Matcher};
 use record::{Filter, Id, Row, Timestamp};
 
 use crate::store::Position;
@@ -10,32 +11,42 @@ pub struct Wanted {
     pub low: Id,
     /// The least id above `low` that is not, if there is any.
     pub high: Option<Id>,
-    source: Option<Vec<u8>>,
+    /// What else a row must be; `None` for nothing else.
+    matcher: Option<Matcher>,
 }
 
 impl Wanted {
     /// What `filter` wants, from `start` on.
-    pub fn new(_filter: &Filter, start: Option<Position>) -> Wanted {
-        Wanted { low: Id::MIN, high: start.map(|Position(id)| id), source: None }
+    pub fn new(filter: &Filter, start: Option<Position>) -> Wanted {
+        let low = filter.from.map_or(Id::MIN, |from| Id::new(from, 0, 0));
+        let bounds = [filter.to.map(|to| Id::new(to, 0, 0)), start.map(|Position(id)| id)];
+        let untimed = Filter { from: None, to: None, ..filter.clone() };
+        let matcher = (!untimed.is_everything()).then(|| untimed.matcher());
+        Wanted { low, high: bounds.into_iter().flatten().min(), matcher }
     }
 
     pub fn one(id: Id) -> Wanted {
-        Wanted { low: id, high: successor(id), source: None }
+        Wanted { low: id, high: successor(id), matcher: None }
     }
 
     /// What is older than `id`, of the same source.
-    pub fn older_from(id: Id, source: &[u8]) -> Wanted {
-        Wanted { low: Id::MIN, high: Some(id), source: Some(source.to_vec()) }
+    pub fn older_from(id: Id, source: &str) -> Wanted {
+        Wanted { low: Id::MIN, high: Some(id), matcher: Some(of_source(source)) }
     }
 
     /// What is newer than `id`, of the same source.
-    pub fn newer_from(id: Id, source: &[u8]) -> Wanted {
-        Wanted { low: successor(id).unwrap_or(id), high: None, source: Some(source.to_vec()) }
+    pub fn newer_from(id: Id, source: &str) -> Wanted {
+        Wanted { low: successor(id).unwrap_or(id), high: None, matcher: Some(of_source(source)) }
     }
 
     /// Whether rows from `first` to `last` may be wanted, going by their time.
     pub fn overlaps(&self, first: Timestamp, last: Timestamp) -> bool {
         Id::new(last, u64::MAX, u32::MAX) >= self.low && self.high.is_none_or(|high| Id::new(first, 0, 0) < high)
+    }
+
+    /// Whether every row from `first` to `last` lies within the bounds.
+    pub fn encloses(&self, first: Timestamp, last: Timestamp) -> bool {
+        self.low <= Id::new(first, 0, 0) && self.high.is_none_or(|high| Id::new(last, u64::MAX, u32::MAX) < high)
     }
 
     pub fn holds(&self, id: Id) -> bool {
@@ -48,21 +59,26 @@ impl Wanted {
     }
 
     pub fn matches(&self, row: &Row<'_>) -> bool {
-        self.holds(row.id()) && self.source.as_deref().is_none_or(|source| source == row.source())
+        self.holds(row.id()) && self.matcher.as_ref().is_none_or(|matcher| matcher.matches(row))
     }
 
-    /// Whether every row is wanted.
-    pub fn is_all(&self) -> bool {
-        self.low == Id::MIN && self.high.is_none() && self.source.is_none()
+    /// Whether nothing but its place in the order may keep a row out.
+    pub fn is_time_only(&self) -> bool {
+        self.matcher.is_none()
     }
+}
+
+/// The levels that a filter asks for, when it asks for nothing but levels and time: kept counts then answer it.
+pub fn levels_only(filter: &Filter) -> Option<LevelSet> {
+    let rest = Filter { levels: None, from: None, to: None, ..filter.clone() };
+    rest.is_everything().then(|| filter.levels.unwrap_or(LevelSet::ALL))
+}
+
+fn of_source(source: &str) -> Matcher {
+    Filter { source: Some(vec![source.to_owned()]), ..Filter::default() }.matcher()
 }
 
 /// The next id in the order.
 fn successor(id: Id) -> Option<Id> {
     u128::from_be_bytes(*id.as_bytes()).checked_add(1).map(|next| Id::from_bytes(next.to_be_bytes()))
-}
-
-/// The text of a row's metadata value, as it is shown: strings without their quotes.
-pub fn metadata_text(_row: &Row<'_>, _key: &str) -> Option<Vec<u8>> {
-    None
 }

@@ -16,7 +16,7 @@ use record::{Row, Timestamp};
 use super::disk::{Steps, sync_dir};
 use super::manifest::FileEntry;
 use super::schema::{ColumnBuilder, schema};
-use super::tally::Tally;
+use super::tally::Counter;
 use crate::store::Counts;
 
 /// Rows of one row group: large enough to pack well, small enough that a few are open at a time.
@@ -32,7 +32,7 @@ const GROUP_BYTES_MAX: usize = 32 << 20;
 /// Pages of texts are cut at this size, also within [`PAGE_ROWS_MAX`] rows.
 const PAGE_BYTES_MAX: usize = 1 << 20;
 
-/// The key of the file's metadata that holds its [`Tally`].
+/// The key of the file's metadata that holds its [`Tally`](super::tally::Tally).
 pub const TALLY_KEY: &str = "logboom.tally";
 
 pub struct FileWriter {
@@ -40,7 +40,7 @@ pub struct FileWriter {
     schema: SchemaRef,
     columns: ColumnBuilder,
     entry: FileEntry,
-    tally: Tally,
+    counter: Counter,
 }
 
 /// Why a file was not written.
@@ -58,8 +58,7 @@ impl FileWriter {
     pub fn create(dir: &Path, name: String, zstd_level: i32) -> Result<FileWriter, WriteError> {
         let file = BufWriter::with_capacity(1 << 20, File::create(dir.join(&name))?);
         let schema = schema();
-        let options =
-            ArrowWriterOptions::new().with_properties(properties(zstd_level)?).with_skip_arrow_metadata(true);
+        let options = ArrowWriterOptions::new().with_properties(properties(zstd_level)?).with_skip_arrow_metadata(true);
         Ok(FileWriter {
             arrow: ArrowWriter::try_new_with_options(file, schema.clone(), options)?,
             schema,
@@ -72,7 +71,7 @@ impl FileWriter {
                 last: Timestamp::MIN,
                 counts: Counts::default(),
             },
-            tally: Tally::default(),
+            counter: Counter::default(),
         })
     }
 
@@ -81,7 +80,7 @@ impl FileWriter {
         self.entry.first = self.entry.first.min(row.timestamp());
         self.entry.last = self.entry.last.max(row.timestamp());
         self.entry.counts.levels[row.level().index()] += 1;
-        self.tally.add_row(row);
+        self.counter.add(row);
         self.columns.push(row);
         if self.columns.len() >= STEP_ROWS_MAX || self.columns.text_bytes() >= STEP_BYTES_MAX {
             self.write_step()?;
@@ -92,9 +91,8 @@ impl FileWriter {
     /// Ends the file and makes it durable.
     pub fn finish(mut self, dir: &Path, steps: &Steps) -> Result<FileEntry, WriteError> {
         self.write_step()?;
-        let tally = KeyValue::new(TALLY_KEY.to_owned(), self.tally.to_text());
+        let tally = KeyValue::new(TALLY_KEY.to_owned(), self.counter.finish().to_text());
         self.arrow.append_key_value_metadata(tally);
-        self.arrow.finish()?;
         let file = self.arrow.into_inner()?.into_inner().map_err(|error| error.into_error())?;
         steps.reach("sync the file")?;
         file.sync_all()?;

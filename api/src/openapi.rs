@@ -1,0 +1,6 @@
+//! OpenAPI 3.1
+use bytes::Bytes;
+
+pub fn json() -> Bytes {
+    Bytes::new()
+}
