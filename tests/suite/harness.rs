@@ -79,7 +79,9 @@ impl Server {
                 None if child.try_wait().is_ok_and(|ended| ended.is_some()) || Instant::now() > deadline => {
                     let _ = child.kill();
                     let _ = child.wait();
-                    panic!("the server did not come up; it told:\n{}", told.lock().expect("nobody panics here"));
+                    let _ = teller.join();
+                    let told = told.lock().expect("nobody panics here").clone();
+                    panic!("the server did not come up; it told:\n{told}");
                 }
                 None => std::thread::sleep(Duration::from_millis(5)),
             }
