@@ -153,7 +153,7 @@ pub struct Config {
 }
 
 /// Commands that take the flags of settings, besides none at all.
-const WITH_SETTINGS: [&str; 2] = ["doctor", "config"];
+const WITH_SETTINGS: [&str; 3] = ["serve", "doctor", "config"];
 
 /// Reads the command line; ends the process where it is wrong, or asks for help.
 pub fn parse() -> (Cli, ArgMatches) {
