@@ -110,15 +110,24 @@ impl Framer {
 
     fn chunk_size(&mut self, bytes: &[u8]) -> Result<Step, BodyError> {
         let line = &bytes[..bytes.len().min(CHUNK_LINE_BYTES_MAX)];
+<<<<<<< HEAD
+        if !line[0].is_ascii_hexdigit() {
+            return Err(BodyError::Chunk("its size line is no number in hexadecimal"));
+=======
         // The first line feed ends the line: those behind it are content.
         if memchr::memchr(b'\n', line).is_some_and(|end| !line[..end].ends_with(b"\r")) {
             return Err(BodyError::Chunk("a bare line feed in its size line"));
+>>>>>>> h-root
         }
         // httparse takes a line without a digit for one that is still to come.
         if !line[0].is_ascii_hexdigit() {
             return Err(BodyError::Chunk("its size line is no number in hexadecimal"));
         }
         match httparse::parse_chunk_size(line) {
+            // A chunk's line ends in CRLF here, as everywhere: a bare line feed is how a second reader is fooled.
+            Ok(httparse::Status::Complete((length, _))) if !line[..length].ends_with(b"\r\n") => {
+                Err(BodyError::Chunk("a bare line feed in its size line"))
+            }
             Ok(httparse::Status::Complete((length, 0))) => {
                 self.state = State::Trailers;
                 self.line_bytes = 0;
