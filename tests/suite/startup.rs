@@ -39,7 +39,11 @@ fn a_folder_in_use_is_told() {
     let server = Server::start();
     let data = server.data.to_string_lossy().into_owned();
     let pid = server.pid().to_string();
-    check(server.data.parent().unwrap(), &["--listen", "127.0.0.1:0", "--data-dir", &data], &[&data, "in use", &pid, "--data-dir"]);
+    check(
+        server.data.parent().unwrap(),
+        &["--listen", "127.0.0.1:0", "--data-dir", &data],
+        &[&data, "in use", &pid, "--data-dir"],
+    );
     assert_eq!(server.get("/health").status, 200);
 }
 
@@ -68,10 +72,20 @@ fn a_folder_that_cannot_be_written_is_told() {
 fn too_little_memlock_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let run = |command: &str| {
-        let script = format!("ulimit -l 16 && exec setpriv --no-new-privs --bounding-set -ipc_lock --inh-caps -ipc_lock {} {command} --listen 127.0.0.1:0", crate::harness::BINARY);
-        let out = std::process::Command::new("sh").args(["-c", &script]).current_dir(folder.path()).stdin(Stdio::null()).output();
+        let script = format!(
+            "ulimit -l 16 && exec setpriv --no-new-privs --bounding-set -ipc_lock --inh-caps -ipc_lock {} {command} --listen 127.0.0.1:0",
+            crate::harness::BINARY
+        );
+        let out = std::process::Command::new("sh")
+            .args(["-c", &script])
+            .current_dir(folder.path())
+            .stdin(Stdio::null())
+            .output();
         let out = out.expect("sh");
-        (out.status.success(), String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr))
+        (
+            out.status.success(),
+            String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr),
+        )
     };
     let (well, told) = run("doctor");
     // Where the limit could not be lowered, or the process keeps CAP_IPC_LOCK, there is nothing to see.
@@ -119,16 +133,26 @@ fn the_greeting_says_what_runs_where() {
 
 #[test]
 fn beyond_loopback_a_warning_comes() {
-    let mut server = Server::with(&["--listen", "0.0.0.0:0"]);
-    server.expect("no authentication");
-    wait_until("the warning", || server.told().contains("no authentication"));
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("logboom.toml"), "listen = \"0.0.0.0:0\"").unwrap();
+    let mut server = logboom(folder.path()).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    wait_until("the address", || folder.path().join("data/listen").exists());
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(std::process::Command::new("kill").arg(server.id().to_string()).status().unwrap().success());
+    let mut told = String::new();
+    std::io::Read::read_to_string(server.stderr.as_mut().unwrap(), &mut told).unwrap();
+    server.wait().unwrap();
+    assert!(told.contains(" WARN ") && told.contains("no authentication"), "{told}");
 }
 
 #[test]
 fn settings_come_from_file_environment_and_flags_in_that_order() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
-    write("logboom.toml", "shards = 3\nline_bytes_max = \"1KiB\"\nflush_age = \"7s\"\norigins = [\"https://a\", \"https://b\"]\n");
+    write(
+        "logboom.toml",
+        "shards = 3\nline_bytes_max = \"1KiB\"\nflush_age = \"7s\"\norigins = [\"https://a\", \"https://b\"]\n",
+    );
     write(".env", "LOGBOOM_FLUSH_AGE=8s\nLOGBOOM_BODY_TIMEOUT=9s\n");
     let config = |arguments: &[&str]| {
         let mut command = logboom(folder.path());
