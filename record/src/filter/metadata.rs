@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 use memchr::memmem;
 
 use super::number::{Number, is_numeric_string, same_number};
-use crate::meta::canonical_i64;
+use crate::text::canonical_i64;
 use crate::text::{push_escaped, push_unescaped};
 
 /// A JSON value as tests see it.
