@@ -425,10 +425,8 @@ impl Session {
     async fn batch(&mut self, ask: &Ask, body: &mut Body) -> Result<(Option<Ticket>, Reply), Broken> {
         let shard = self.shard.clone();
         let config = &shard.config;
-        let limits = IntakeLimits {
-            line_bytes_max: config.line_bytes_max,
-            whole_bytes_max: config.atomic_body_bytes_max,
-        };
+        let limits =
+            IntakeLimits { line_bytes_max: config.line_bytes_max, whole_bytes_max: config.atomic_body_bytes_max };
         let mut batch = BatchBody {
             intake: Intake::new(ask.input, shard.builders.take(), limits),
             committed: 0,
@@ -475,8 +473,7 @@ impl Session {
             shard.builders.give(staged.open);
             return Ok((None, reply));
         }
-        let (ticket, builder) =
-            shard.appender.submit(staged, Door::Batch, &mut shard.ids.borrow_mut(), batch.received);
+        let (ticket, builder) = shard.appender.submit(staged, Door::Batch, &mut shard.ids.borrow_mut(), batch.received);
         shard.builders.give(builder);
         if batch.committed > 0 {
             ticket.settled().await.map_err(|failure| Broken::Refused(failure_reply(&failure, batch.committed)))?;
@@ -507,8 +504,7 @@ impl Session {
             shard.builders.give(staged.open);
             return Ok(());
         }
-        let (ticket, builder) =
-            shard.appender.submit(staged, Door::Batch, &mut shard.ids.borrow_mut(), batch.received);
+        let (ticket, builder) = shard.appender.submit(staged, Door::Batch, &mut shard.ids.borrow_mut(), batch.received);
         shard.builders.give(builder);
         match ticket.settled().await {
             Ok(()) => {
@@ -696,8 +692,7 @@ impl Body {
             self.piece.resize(DECODED_PIECE, 0);
         }
         let mut piece = std::mem::take(&mut self.piece);
-        let progress =
-            self.decoder.decode(bytes, &mut piece).map_err(|error| Broken::Refused(coding_reply(&error)))?;
+        let progress = self.decoder.decode(bytes, &mut piece).map_err(|error| Broken::Refused(coding_reply(&error)))?;
         self.count(progress.produced)?;
         *fed += progress.produced;
         let result = feed(&piece[..progress.produced]);

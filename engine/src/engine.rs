@@ -64,17 +64,14 @@ pub fn start(config: Config) -> Result<Running, StartError> {
     })?;
     let address = listener.local_addr().map_err(|source| StartError::Listen { address: config.listen, source })?;
     let folder = Folder::open(&config.data_dir)?;
-    raise_open_files(config.open_files);
-    check_ring(config.ring_bytes)?;
+    crate::probe::ring(config.ring_bytes)
+        .map_err(|error| StartError::Ring { reason: ring_reason(&error.to_string()) })?;
 
     let store_dir = config.data_dir.join("store");
-    let options = parquet::Options::new(
-        config.memory_bytes_max as usize,
-        config.flush_bytes as usize,
-        config.flush_age,
-    );
-    let (store, covered) = ParquetStore::open(&store_dir, options)
-        .map_err(|source| StartError::Store { path: store_dir, source })?;
+    let options =
+        parquet::Options::new(config.memory_bytes_max as usize, config.flush_bytes as usize, config.flush_age);
+    let (store, covered) =
+        ParquetStore::open(&store_dir, options).map_err(|source| StartError::Store { path: store_dir, source })?;
     let queue_dir = config.data_dir.join("queue");
     let (recoveries, mut findings) = recover(&queue_dir, &store, &covered, config.shards)?;
     findings.extend(store.report().sentences());
@@ -85,8 +82,7 @@ pub fn start(config: Config) -> Result<Running, StartError> {
     let config = Arc::new(config);
     let metrics = Arc::new(Metrics::new());
     let tail = Tail::default();
-    let shard_metrics: Vec<_> =
-        (0..config.shards).map(|_| Arc::new(ShardMetrics::new(metrics.clone()))).collect();
+    let shard_metrics: Vec<_> = (0..config.shards).map(|_| Arc::new(ShardMetrics::new(metrics.clone()))).collect();
     let health = Arc::new(Health {
         metrics: metrics.clone(),
         shards: shard_metrics.clone(),
@@ -223,7 +219,12 @@ fn recover(
             store.insert(index as u16, &[batch], end);
         })?;
         if recovery.batches > 0 {
-            tracing::info!(shard = index, batches = recovery.batches, rows = recovery.rows, "read back from the local log");
+            tracing::info!(
+                shard = index,
+                batches = recovery.batches,
+                rows = recovery.rows,
+                "read back from the local log"
+            );
         }
         findings.extend(recovery.damaged.iter().chain(&recovery.remarks).cloned());
         if index < shards {
@@ -258,14 +259,6 @@ fn spawn(index: usize, seed: Seed) -> Result<ExecutorJoinHandle<()>, StartError>
     }
 }
 
-/// Makes a ring and drops it, so that what is missing is said in one sentence.
-fn check_ring(ring_bytes: usize) -> Result<(), StartError> {
-    match LocalExecutorBuilder::new(Placement::Unbound).io_memory(ring_bytes).make() {
-        Ok(_) => Ok(()),
-        Err(error) => Err(StartError::Ring { reason: ring_reason(&error.to_string()) }),
-    }
-}
-
 fn ring_reason(error: &str) -> String {
     let disabled = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").unwrap_or_default();
     let mend = match disabled.trim() {
@@ -273,20 +266,9 @@ fn ring_reason(error: &str) -> String {
         _ if error.to_ascii_lowercase().contains("memory") || error.contains("memlock") => {
             "it may lock too little memory: raise the limit with `ulimit -l unlimited` or LimitMEMLOCK= of the service"
         }
-        _ => "run on Linux 5.8 or later, and let the container's seccomp profile allow io_uring_setup, io_uring_enter and io_uring_register",
+        _ => {
+            "run on Linux 5.8 or later, and let the container's seccomp profile allow io_uring_setup, io_uring_enter and io_uring_register"
+        }
     };
     format!("{error}; {mend}; `logboom doctor` tells more")
-}
-
-/// Each connection is an open file.
-fn raise_open_files(wanted: u64) {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let reach = limit.maximum.map_or(wanted, |hard| hard.min(wanted));
-    if limit.current.is_some_and(|soft| soft < reach) {
-        let raised = Rlimit { current: Some(reach), maximum: limit.maximum };
-        if let Err(error) = setrlimit(Resource::Nofile, raised) {
-            tracing::warn!("cannot raise the limit of open files to {reach}: {error}");
-        }
-    }
 }

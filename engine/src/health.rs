@@ -132,10 +132,8 @@ impl Health {
 
     fn store_part(&self) -> (&'static str, Status, String) {
         let store = self.store.status();
-        let mut detail = format!(
-            "parquet: {} rows in {} files, {} rows in memory",
-            store.file_rows, store.files, store.memory_rows
-        );
+        let mut detail =
+            format!("parquet: {} rows in {} files, {} rows in memory", store.file_rows, store.files, store.memory_rows);
         if let Some(error) = &store.failure {
             detail.push_str("; ");
             detail.push_str(error);

@@ -17,13 +17,14 @@ pub mod http;
 mod ingest;
 mod listen;
 mod metrics;
+pub mod probe;
 pub mod queue;
+mod rate;
 mod relay;
 mod shard;
-mod rate;
 pub mod store;
 mod sys;
 pub mod tail;
 
-pub use config::Config;
+pub use config::{Config, Durability, Upstream};
 pub use engine::{Running, StartError, start};

@@ -85,7 +85,8 @@ pub async fn relay(shard: &Rc<Shard>, client: &mut Conn, head: &Head) -> io::Res
 }
 
 fn unavailable(error: &io::Error) -> Reply {
-    let message = format!("the query side does not answer ({error}): start `logboom serve`, or `logboom api` beside the engine");
+    let message =
+        format!("the query side does not answer ({error}): start `logboom serve`, or `logboom api` beside the engine");
     Reply::error(503, "api_unavailable", &message).retry_after(1)
 }
 

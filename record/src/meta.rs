@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use crate::json::{Cursor, Key, Value};
-use crate::text::{push_json_string, push_json_value, push_unescaped};
+use crate::text::{push_json_string, push_json_value, push_number_or_text, push_unescaped};
 
 /// From this many keys on, repeated keys are found by hash: a line of 100,000 keys must not take quadratic time.
 const LINEAR_KEYS_MAX: usize = 24;
@@ -73,7 +73,7 @@ impl Meta {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.members.is_empty()
+        self.len() == 0
     }
 
     /// Whether text that was not UTF-8 has been repaired on its way in.
@@ -104,12 +104,24 @@ impl Meta {
         self.json(key, if value { "true" } else { "false" });
     }
 
+    /// Adds `true` under a key that need not be UTF-8.
+    pub fn flag(&mut self, key: &[u8]) {
+        self.value_bytes(key, |out| {
+            out.extend_from_slice(b"true");
+            false
+        });
+    }
+
+    /// Adds digits as [`number_or_text`](Meta::number_or_text) does, unless they are missing or `-`.
+    pub fn number_unless_nil(&mut self, key: &str, value: &[u8]) {
+        if !value.is_empty() && value != b"-" {
+            self.number_or_text(key, value);
+        }
+    }
+
     /// Adds digits as a number when they are a canonical i64 (so that the text comes back as it was), else as text.
     pub fn number_or_text(&mut self, key: &str, value: &[u8]) {
-        match canonical_i64(value) {
-            Some(number) => self.int(key, number),
-            None => self.text(key, value),
-        }
+        self.value(key, |out| push_number_or_text(value, out));
     }
 
     /// Adds a valid JSON value, made storable.
@@ -122,9 +134,27 @@ impl Meta {
 
     /// Adds what `write` appends, which must be one JSON value; it returns whether text had to be repaired.
     pub fn value(&mut self, key: &str, write: impl FnOnce(&mut Vec<u8>) -> bool) {
+        self.value_bytes(key.as_bytes(), write);
+    }
+
+    /// The same under a key that need not be UTF-8.
+    pub fn value_bytes(&mut self, key: &[u8], write: impl FnOnce(&mut Vec<u8>) -> bool) {
         let start = self.text.len();
-        self.repaired |= push_json_string(key.as_bytes(), &mut self.text);
+        self.repaired |= push_json_string(key, &mut self.text);
         self.finish(start, write);
+    }
+
+    /// Adds all members of another.
+    pub fn append(&mut self, other: &Meta) {
+        self.repaired |= other.repaired;
+        for member in other.members.iter().filter(|m| m.live) {
+            let start = self.text.len();
+            self.text.extend_from_slice(&other.text[member.start..member.key_end]);
+            self.finish(start, |out| {
+                out.extend_from_slice(&other.text[member.key_end + 1..member.end]);
+                false
+            });
+        }
     }
 
     /// Adds a member of a JSON object as it stands there.
@@ -161,25 +191,39 @@ impl Meta {
         let _ = Cursor::new(object).object(|_, key, value| self.member(key, value));
     }
 
+    /// How many members there are.
+    pub fn len(&self) -> usize {
+        self.members.iter().filter(|m| m.live).count()
+    }
+
     /// The raw JSON value of a key.
     pub fn get(&self, key: &str) -> Option<&str> {
-        let mut quoted = Vec::with_capacity(key.len() + 2);
-        push_json_string(key.as_bytes(), &mut quoted);
-        let member = self.members.iter().find(|m| m.live && self.text[m.start..m.key_end] == *quoted)?;
+        let member = self.members[self.find_plain(key)?];
         std::str::from_utf8(&self.text[member.key_end + 1..member.end]).ok()
     }
 
     pub fn contains(&self, key: &str) -> bool {
-        self.get(key).is_some()
+        self.find_plain(key).is_some()
     }
 
     /// Drops a key and its value.
     pub fn remove(&mut self, key: &str) {
-        let mut quoted = Vec::with_capacity(key.len() + 2);
-        push_json_string(key.as_bytes(), &mut quoted);
-        if let Some(at) = self.find(&quoted) {
+        if let Some(at) = self.find_plain(key) {
             self.members[at].live = false;
         }
+    }
+
+    fn find_plain(&self, key: &str) -> Option<usize> {
+        let plain = key.bytes().all(|b| b >= 0x20 && b != b'"' && b != b'\\');
+        let mut quoted = Vec::new();
+        if !plain {
+            push_json_string(key.as_bytes(), &mut quoted);
+        }
+        let same = |m: &Member| match plain {
+            true => self.text[m.start + 1..m.key_end - 1] == *key.as_bytes(),
+            false => self.text[m.start..m.key_end] == *quoted,
+        };
+        self.members.iter().position(|m| m.live && same(m))
     }
 
     /// Appends the whole object.
@@ -254,17 +298,6 @@ impl Meta {
         }
         (0..self.members.len()).find(same)
     }
-}
-
-/// The number, when `text` is exactly how an i64 is written.
-pub fn canonical_i64(text: &[u8]) -> Option<i64> {
-    let digits = text.strip_prefix(b"-").unwrap_or(text);
-    match digits {
-        [b'0'] if text.len() == 1 => return Some(0),
-        [b'1'..=b'9', ..] if digits.len() <= 19 => {}
-        _ => return None,
-    }
-    std::str::from_utf8(text).ok()?.parse().ok()
 }
 
 fn hash(bytes: &[u8]) -> u64 {
@@ -342,20 +375,5 @@ mod tests {
         let text = object(&meta);
         assert_eq!(text.matches(':').count(), 100);
         assert_eq!((meta.get("k0"), meta.get("k99")), (Some("200"), Some("299")));
-    }
-
-    #[test]
-    fn canonical_numbers_only() {
-        for (text, number) in [
-            ("0", Some(0)),
-            ("-5", Some(-5)),
-            ("9223372036854775807", Some(i64::MAX)),
-            ("-9223372036854775808", Some(i64::MIN)),
-        ] {
-            assert_eq!(canonical_i64(text.as_bytes()), number);
-        }
-        for text in ["", "-", "-0", "00", "+1", "1.0", "9223372036854775808", " 1"] {
-            assert_eq!(canonical_i64(text.as_bytes()), None, "{text}");
-        }
     }
 }

@@ -197,7 +197,8 @@ impl Civil {
         days * DAY_SECONDS + i64::from(self.hour) * 3600 + i64::from(self.minute) * 60 + second
     }
 
-    fn is_valid(&self) -> bool {
+    /// Whether it is a date of the calendar and a time of day.
+    pub fn is_valid(&self) -> bool {
         (1..=12).contains(&self.month)
             && self.day >= 1
             && i64::from(self.day) <= days_in_month(i64::from(self.year), i64::from(self.month))

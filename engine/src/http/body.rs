@@ -79,7 +79,9 @@ impl Framer {
             return Ok(Step::More);
         }
         match self.state {
-            State::Content(left) | State::ChunkContent(left) => Ok(Step::Content(left.min(bytes.len() as u64) as usize)),
+            State::Content(left) | State::ChunkContent(left) => {
+                Ok(Step::Content(left.min(bytes.len() as u64) as usize))
+            }
             State::UntilClose => Ok(Step::Content(bytes.len())),
             State::ChunkEnd => match bytes {
                 [b'\r', b'\n', ..] => {
@@ -108,10 +110,14 @@ impl Framer {
 
     fn chunk_size(&mut self, bytes: &[u8]) -> Result<Step, BodyError> {
         let line = &bytes[..bytes.len().min(CHUNK_LINE_BYTES_MAX)];
-        if line.iter().enumerate().any(|(i, b)| *b == b'\n' && (i == 0 || line[i - 1] != b'\r')) {
-            return Err(BodyError::Chunk("a bare line feed in its size line"));
+        if !line[0].is_ascii_hexdigit() {
+            return Err(BodyError::Chunk("its size line is no number in hexadecimal"));
         }
         match httparse::parse_chunk_size(line) {
+            // A chunk's line ends in CRLF here, as everywhere: a bare line feed is how a second reader is fooled.
+            Ok(httparse::Status::Complete((length, _))) if !line[..length].ends_with(b"\r\n") => {
+                Err(BodyError::Chunk("a bare line feed in its size line"))
+            }
             Ok(httparse::Status::Complete((length, 0))) => {
                 self.state = State::Trailers;
                 self.line_bytes = 0;
@@ -184,14 +190,15 @@ mod tests {
         check(Framing::Empty, "GET", Ok(Some(("", 0))));
         check(Framing::Length(3), "abcdef", Ok(Some(("abc", 3))));
         check(Framing::Length(9), "abcdef", Ok(None));
-        check(Framing::Chunked, "3\r\nabc\r\nA;x=y\r\n0123456789\r\n0\r\n\r\nGET", Ok(Some(("abc0123456789", 30))));
+        check(Framing::Chunked, "3\r\nabc\r\nA;x=y\r\n0123456789\r\n0\r\n\r\nGET", Ok(Some(("abc0123456789", 32))));
         check(Framing::Chunked, "1\r\na\r\n0\r\nTrailer: x\r\n\r\n", Ok(Some(("a", 23))));
         check(Framing::Chunked, "5\r\nabc", Ok(None));
     }
 
     #[test]
     fn broken_chunks() {
-        for bytes in ["g\r\n", "-1\r\n", "3\nabc\r\n", "3\r\nabcd\r\n", "\r\n", "fffffffffffffffff\r\n", "0\r\na\n\r\n"] {
+        for bytes in ["g\r\n", "-1\r\n", "3\nabc\r\n", "3\r\nabcd\r\n", "\r\n", "fffffffffffffffff\r\n", "0\r\na\n\r\n"]
+        {
             check(Framing::Chunked, bytes, Err(()));
         }
         assert!(read(Framing::Chunked, format!("1;{}", "x".repeat(5000)).as_bytes(), 100).is_err());

@@ -43,7 +43,10 @@ enum Kind {
     Identity,
     Gzip(Decompress),
     /// zlib or, as some clients send it, raw deflate: the first two bytes tell.
-    Deflate { inflate: Option<Decompress>, first: Vec<u8> },
+    Deflate {
+        inflate: Option<Decompress>,
+        first: Vec<u8>,
+    },
     Zstd(Box<ZstdDecoder<'static>>),
 }
 
@@ -93,7 +96,9 @@ impl Decoder {
                     let is_zlib = a & 0x0f == 8 && (u16::from(a) << 8 | u16::from(b)) % 31 == 0;
                     let mut fresh = Decompress::new(is_zlib);
                     // Two bytes of a deflate stream can end nothing and produce nothing.
-                    fresh.decompress(first, &mut [], FlushDecompress::None).map_err(|_| CodingError::Broken("deflate"))?;
+                    fresh
+                        .decompress(first, &mut [], FlushDecompress::None)
+                        .map_err(|_| CodingError::Broken("deflate"))?;
                     *inflate = Some(fresh);
                 }
                 Ok(Progress { consumed: take, produced: 0 })

@@ -107,7 +107,8 @@ impl Head {
 
     fn read(method: &str, target: &str, is_http_1_1: bool, headers: &[Header]) -> Result<Head, HeadError> {
         if target.len() > TARGET_BYTES_MAX {
-            let message = format!("the request target is {} bytes long, at most {TARGET_BYTES_MAX} are read", target.len());
+            let message =
+                format!("the request target is {} bytes long, at most {TARGET_BYTES_MAX} are read", target.len());
             return Err(refuse(414, "target_too_long", message));
         }
         let (path, query) = split_target(target)?;
@@ -324,7 +325,10 @@ mod tests {
         assert_eq!((head.path.as_str(), head.framing), ("/data/fast", Framing::Length(12)));
         assert!(head.keep_alive && head.expects_continue);
         assert_eq!(query_params(&head.query), [("source".into(), "a b".into()), ("x".into(), "1 2".into())]);
-        assert_eq!(String::from_utf8(head.end_to_end).unwrap(), "Host: h\r\nContent-Type: application/json\r\nX-Y: z\r\n");
+        assert_eq!(
+            String::from_utf8(head.end_to_end).unwrap(),
+            "Host: h\r\nContent-Type: application/json\r\nX-Y: z\r\n"
+        );
     }
 
     #[test]

@@ -150,8 +150,13 @@ fn input(door: Door, content_type: Option<&str>, format: Option<&str>) -> Result
     match &*essence {
         "" | "application/x-www-form-urlencoded" => Ok(Input::Unsaid),
         "application/json" | "text/json" => Ok(Input::Json),
-        "application/x-ndjson" | "application/ndjson" | "application/jsonl" | "application/x-jsonlines"
-        | "application/jsonlines" | "application/json-lines" | "application/x-jsonl"
+        "application/x-ndjson"
+        | "application/ndjson"
+        | "application/jsonl"
+        | "application/x-jsonlines"
+        | "application/jsonlines"
+        | "application/json-lines"
+        | "application/x-jsonl"
             if takes_lines =>
         {
             Ok(Input::Ndjson)

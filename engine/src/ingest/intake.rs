@@ -62,7 +62,9 @@ impl Strictness {
 pub enum BodyRefused {
     Malformed(Reject),
     /// It would have to be gathered whole, and is longer than that.
-    TooLarge { max: usize },
+    TooLarge {
+        max: usize,
+    },
 }
 
 impl BodyRefused {
@@ -72,7 +74,9 @@ impl BodyRefused {
             BodyRefused::TooLarge { max } => Reply::error(
                 413,
                 "body_too_large",
-                &format!("a JSON document of this shape is taken up to {max} bytes: send NDJSON, or raise atomic_body_bytes_max"),
+                &format!(
+                    "a JSON document of this shape is taken up to {max} bytes: send NDJSON, or raise atomic_body_bytes_max"
+                ),
             ),
         }
     }

@@ -5,16 +5,22 @@
 use std::collections::BinaryHeap;
 use std::sync::Arc;
 
-use record::{Filter, Id, Row, Timestamp};
+use record::filter::Columns;
+use record::{Filter, Id, Timestamp};
 
 use super::file::DataFile;
 use super::memory::Chunk;
 use super::query::Snapshot;
+use super::scan::{self, select};
+use super::schema::ColumnSet;
 use super::wanted::Wanted;
 use crate::store::{QueryError, RowBuf, Stop};
 
 /// Rows are handed on in pieces of about this size.
 const PIECE_BYTES: usize = 256 << 10;
+
+/// Rows of a file that are decoded at a time: with many files open at once, this much of each is in memory.
+const RUN_ROWS_MAX: usize = 8 * 1024;
 
 /// Hands all that `filter` wants to `sink`, until it returns false.
 pub fn export(
@@ -29,10 +35,10 @@ pub fn export(
         merge.add(&wanted, chunk.first, chunk.last, Source::Chunk(chunk.clone()));
     }
     for file in snapshot.files.iter() {
-        merge.add(&wanted, file.entry.first, file.entry.last, Source::File { file: file.clone(), groups: None });
+        merge.add(&wanted, file.entry.first, file.entry.last, Source::File { file: file.clone(), runs: None });
     }
     let mut piece = RowBuf::default();
-    while merge.next(&wanted, &mut piece)? {
+    while merge.next(&wanted, &mut piece, stop)? {
         if piece.bytes.len() >= PIECE_BYTES {
             stop.check()?;
             if !sink(&piece) {
@@ -67,8 +73,8 @@ enum Source {
     Chunk(Arc<Chunk>),
     File {
         file: Arc<DataFile>,
-        /// Row groups not yet read; `None` before the first.
-        groups: Option<usize>,
+        /// What is not yet read, the newest at the end; `None` before the first.
+        runs: Option<Vec<scan::Run>>,
     },
 }
 
@@ -81,7 +87,7 @@ impl Merge {
     }
 
     /// Appends the next row to `out`; false when there is none.
-    fn next(&mut self, wanted: &Wanted, out: &mut RowBuf) -> Result<bool, QueryError> {
+    fn next(&mut self, wanted: &Wanted, out: &mut RowBuf, stop: &Stop) -> Result<bool, QueryError> {
         while let Some((_, at)) = self.heads.pop() {
             let run = &mut self.runs[at];
             let taken = match run.order.pop() {
@@ -93,7 +99,7 @@ impl Merge {
                 None => false,
             };
             while run.order.is_empty() && !run.done {
-                run.fill(wanted)?;
+                run.fill(wanted, stop)?;
             }
             match run.order.last() {
                 Some((id, ..)) => self.heads.push((*id, at)),
@@ -109,42 +115,58 @@ impl Merge {
 
 impl Run {
     /// Reads the next rows.
-    fn fill(&mut self, wanted: &Wanted) -> Result<(), QueryError> {
+    fn fill(&mut self, wanted: &Wanted, stop: &Stop) -> Result<(), QueryError> {
         self.rows.bytes.clear();
         self.rows.count = 0;
         let Run { source, rows, order, done } = self;
-        let mut keep = |row: Row<'_>| {
-            if wanted.matches(&row) {
-                let start = rows.bytes.len();
-                rows.push(&row);
-                order.push((row.id(), start, rows.bytes.len()));
-            }
-        };
         match source {
             Source::Chunk(chunk) => {
-                chunk.rows().for_each(&mut keep);
+                for row in chunk.rows().filter(|row| wanted.matches(row)) {
+                    let start = rows.bytes.len();
+                    rows.push(&row);
+                    order.push((row.id(), start, rows.bytes.len()));
+                }
                 *done = true;
             }
-            Source::File { file, groups } => {
-                let left = match *groups {
-                    Some(left) => left,
-                    None => file.groups()?,
-                };
-                if left > 0 {
-                    let (first, last) = file.group_span(left - 1)?;
-                    if wanted.overlaps(first, last) {
-                        file.read_group(left - 1, &mut |read| {
-                            read.rows().for_each(&mut keep);
-                            Ok(())
-                        })?;
-                    }
+            Source::File { file, runs } => {
+                if runs.is_none() {
+                    *runs = Some(runs_of(file, wanted)?);
                 }
-                *groups = Some(left.saturating_sub(1));
-                *done = left <= 1;
+                let Some(run) = runs.as_mut().and_then(Vec::pop) else {
+                    *done = true;
+                    return Ok(());
+                };
+                let ranges = select(file, &run, wanted, stop)?;
+                let mut scratch = Vec::new();
+                if !ranges.is_empty() {
+                    file.read(run.group, &ranges, ColumnSet::all(file.typed()?.len()), &mut |view| {
+                        for row in 0..view.len() {
+                            let (row, start) = (view.row(row), rows.bytes.len());
+                            row.write(&mut scratch, rows);
+                            order.push((row.id(), start, rows.bytes.len()));
+                        }
+                        Ok(())
+                    })?;
+                }
             }
         }
         // Rows of a file are in order already: that costs one look at each.
         order.sort_by_key(|(id, ..)| *id);
         Ok(())
     }
+}
+
+/// The runs of a file that may hold wanted rows, in ascending order.
+fn runs_of(file: &DataFile, wanted: &Wanted) -> Result<Vec<scan::Run>, QueryError> {
+    let mut runs: Vec<scan::Run> = Vec::new();
+    for group in 0..file.groups()? {
+        for page in file.pages(group)?.iter().filter(|page| wanted.overlaps(page.first, page.last)) {
+            let run = scan::Run::new(page, wanted);
+            match runs.last_mut() {
+                Some(last) if last.group == group && last.rows() + run.rows() <= RUN_ROWS_MAX => last.join(run),
+                _ => runs.push(run),
+            }
+        }
+    }
+    Ok(runs)
 }

@@ -6,19 +6,23 @@
 //!
 //! What it does not try to do: make anything durable before it is in a file. Until then it is the log that keeps it.
 
+mod aggregate;
 mod disk;
 mod export;
 mod file;
+mod find;
 mod flush;
 mod manifest;
 mod memory;
-mod newest;
+mod nearest;
 mod query;
+mod scan;
 mod schema;
 mod status;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod view;
 mod wanted;
 mod worker;
 mod writer;
@@ -299,14 +303,14 @@ impl Reader for ParquetStore {
     }
 
     fn counts(&self, filter: &Filter, stop: &Stop) -> Result<Counts, QueryError> {
-        self.snapshot().counts(filter, stop)
+        aggregate::counts(&self.snapshot(), filter, stop)
     }
 
     fn histogram(&self, filter: &Filter, interval_seconds: Option<u64>, stop: &Stop) -> Result<Histogram, QueryError> {
-        self.snapshot().histogram(filter, interval_seconds, stop)
+        aggregate::histogram(&self.snapshot(), filter, interval_seconds, stop)
     }
 
     fn facets(&self, filter: &Filter, field: &FacetField, limit: usize, stop: &Stop) -> Result<Facets, QueryError> {
-        self.snapshot().facets(filter, field, limit, stop)
+        aggregate::facets(&self.snapshot(), filter, field, limit, stop)
     }
 }

@@ -7,20 +7,17 @@
 //! | `counter` | int32 | bits 104 to 127 of the id |
 //! | `level` | string | TRACE to FATAL |
 //! | `source`, `application`, `message` | string | |
-//! | `metadata` | string | a JSON object |
+//! | `metadata` | string | a JSON object: the keys that have no column of their own |
+//! | `metadata.KEY` | string or int64, nullable | the commonest keys of a compacted file |
 //!
 //! The rest of the id is its version, its variant and the timestamp (see `record::id`): what repeats is not stored.
 
 use std::sync::Arc;
 
-use arrow_array::cast::AsArray;
-use arrow_array::types::{Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow_array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow_buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef, TimeUnit};
-use record::{Id, Level, Row, StoredRow, Timestamp};
-
-use crate::store::RowBuf;
+use record::Row;
 
 pub const TIMESTAMP: usize = 0;
 pub const ORIGIN: usize = 1;
@@ -30,6 +27,91 @@ pub const SOURCE: usize = 4;
 pub const APPLICATION: usize = 5;
 pub const MESSAGE: usize = 6;
 pub const METADATA: usize = 7;
+/// Columns that every file has.
+pub const BASE: usize = 8;
+
+/// What the names of typed columns begin with.
+const TYPED_PREFIX: &str = "metadata.";
+/// More columns than this no file has: what a [`ColumnSet`] can hold.
+const COLUMNS_MAX: usize = 64;
+
+/// Some of a file's columns, by number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ColumnSet(u64);
+
+impl ColumnSet {
+    /// What an id is put together from.
+    pub const ID: ColumnSet = ColumnSet(1 << TIMESTAMP | 1 << ORIGIN | 1 << COUNTER);
+
+    pub fn of(columns: &[usize]) -> ColumnSet {
+        columns.iter().fold(ColumnSet::default(), |set, &column| set.with(column))
+    }
+
+    /// All columns of a file that has so many typed ones.
+    pub fn all(typed: usize) -> ColumnSet {
+        (0..BASE + typed).fold(ColumnSet::default(), ColumnSet::with)
+    }
+
+    #[must_use]
+    pub fn with(self, column: usize) -> ColumnSet {
+        ColumnSet(self.0 | 1 << column)
+    }
+
+    #[must_use]
+    pub fn and(self, more: ColumnSet) -> ColumnSet {
+        ColumnSet(self.0 | more.0)
+    }
+
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    pub fn iter(self) -> impl Iterator<Item = usize> {
+        (0..COLUMNS_MAX).filter(move |column| self.0 >> column & 1 == 1)
+    }
+}
+
+/// A metadata key that has a column of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TypedColumn {
+    pub key: String,
+    pub column: usize,
+    pub is_text: bool,
+}
+
+/// The schema with which a file of schema `found` is read, and its typed columns. `None` when it is no file of this
+/// store.
+pub fn reading_schema(found: &Schema) -> Option<(SchemaRef, Vec<TypedColumn>)> {
+    let base = schema();
+    if found.fields().len() > COLUMNS_MAX {
+        return None;
+    }
+    let mut typed = Vec::new();
+    let mut fields = Vec::new();
+    for (column, field) in found.fields().iter().enumerate() {
+        match base.fields().get(column) {
+            Some(expected) if field.name() != expected.name() || field.data_type() != expected.data_type() => {
+                return None;
+            }
+            Some(_) => {}
+            None => {
+                let key = field.name().strip_prefix(TYPED_PREFIX)?.to_owned();
+                let is_text = match field.data_type() {
+                    DataType::Utf8 => true,
+                    DataType::Int64 => false,
+                    _ => return None,
+                };
+                typed.push(TypedColumn { key, column, is_text });
+            }
+        }
+        let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+        fields.push(match column {
+            LEVEL | SOURCE | APPLICATION => Arc::new(field.as_ref().clone().with_data_type(dictionary)),
+            _ => field.clone(),
+        });
+    }
+    (fields.len() >= BASE).then(|| (Arc::new(Schema::new(fields)), typed))
+}
 
 pub fn schema() -> SchemaRef {
     let time = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
@@ -116,54 +198,5 @@ impl Texts {
         let bytes = Buffer::from(std::mem::take(&mut self.bytes));
         let texts = StringArray::try_new(OffsetBuffer::new(ScalarBuffer::from(offsets)), bytes, None)?;
         Ok(Arc::new(texts))
-    }
-}
-
-/// Columns as they were read, whole.
-pub struct Columns<'a> {
-    timestamps: &'a [i64],
-    origins: &'a [i64],
-    counters: &'a [i32],
-    levels: &'a StringArray,
-    sources: &'a StringArray,
-    applications: &'a StringArray,
-    messages: &'a StringArray,
-    metadata: &'a StringArray,
-}
-
-impl<'a> Columns<'a> {
-    /// `None` when a column has another type than it should.
-    pub fn new(batch: &'a RecordBatch) -> Option<Columns<'a>> {
-        let text = |at: usize| batch.columns().get(at)?.as_string_opt::<i32>();
-        Some(Columns {
-            timestamps: batch.columns().get(TIMESTAMP)?.as_primitive_opt::<TimestampMicrosecondType>()?.values(),
-            origins: batch.columns().get(ORIGIN)?.as_primitive_opt::<Int64Type>()?.values(),
-            counters: batch.columns().get(COUNTER)?.as_primitive_opt::<Int32Type>()?.values(),
-            levels: text(LEVEL)?,
-            sources: text(SOURCE)?,
-            applications: text(APPLICATION)?,
-            messages: text(MESSAGE)?,
-            metadata: text(METADATA)?,
-        })
-    }
-
-    pub fn len(&self) -> usize {
-        self.timestamps.len()
-    }
-
-    /// Appends one row, encoded.
-    pub fn write(&self, row: usize, out: &mut RowBuf) {
-        let timestamp = Timestamp::clamped(self.timestamps[row]);
-        let stored = StoredRow {
-            id: Id::new(timestamp, self.origins[row] as u64, self.counters[row] as u32),
-            timestamp,
-            level: Level::from_name(self.levels.value(row).as_bytes()).unwrap_or(Level::Info),
-            source: self.sources.value(row).as_bytes(),
-            application: self.applications.value(row).as_bytes(),
-            message: self.messages.value(row).as_bytes(),
-            metadata: self.metadata.value(row).as_bytes(),
-        };
-        stored.write(&mut out.bytes);
-        out.count += 1;
     }
 }

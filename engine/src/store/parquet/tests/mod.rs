@@ -1,5 +1,7 @@
 //! The store against a plain model: rows in memory only, in files only, in both, and across restarts.
 
+mod contract;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
