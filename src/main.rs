@@ -1,1 +1,63 @@
-fn main() {}
+//! The one binary. A line per command; each is a file beside this one.
+
+mod cli;
+mod client;
+mod config;
+mod doctor;
+mod parse;
+mod query;
+mod serve;
+mod tail;
+
+use std::process::ExitCode;
+
+use clap::ArgMatches;
+
+use crate::cli::{Cli, Command};
+use crate::config::Config;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// What ends a command early: one clear sentence, with the mend.
+type Failure = Box<dyn std::error::Error>;
+
+fn main() -> ExitCode {
+    let (cli, matches) = cli::parse();
+    match run(&cli, &matches) {
+        Ok(code) => code,
+        Err(error) if is_broken_pipe(&*error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("logboom: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli, matches: &ArgMatches) -> Result<ExitCode, Failure> {
+    let settings = || {
+        let levels: Vec<&ArgMatches> =
+            std::iter::once(matches).chain(matches.subcommand().map(|(_, inner)| inner)).collect();
+        Config::load(cli.config.file.as_deref(), &levels)
+    };
+    match cli.command.as_ref().unwrap_or(&Command::Serve) {
+        Command::Serve => serve::run(settings()?),
+        Command::Parse(options) => parse::run(options),
+        Command::Tail(options) => tail::run(options),
+        Command::Query(options) => query::run(options),
+        Command::Doctor => doctor::run(&settings()?),
+        Command::Config(options) => config::print(&settings()?, options),
+    }
+}
+
+/// Whoever read our output has seen enough: `logboom tail | head`.
+fn is_broken_pipe(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}

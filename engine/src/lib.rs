@@ -1,7 +1,30 @@
 //! The write path: from a socket to a stored record, and the readers that the sidecar asks.
 //!
-//! Only this crate names glommio.
+//! A record's route: [`listen`] accepts, [`doors`] reads requests, [`ingest`] turns bodies into staged rows and makes
+//! them durable in [`queue`], [`store`] makes them searchable, [`tail`] shows them. [`shard`] wires it all together.
+//!
+//! Only this crate names glommio, and nothing of glommio leaves it.
 
+mod body_memory;
+mod clock;
+pub mod config;
+mod conn;
+mod doors;
+mod engine;
+pub mod folder;
+mod health;
+pub mod http;
+mod ingest;
+mod listen;
+mod metrics;
+pub mod probe;
 pub mod queue;
+mod rate;
+mod relay;
+mod shard;
 pub mod store;
+mod sys;
 pub mod tail;
+
+pub use config::{Config, Durability, Upstream};
+pub use engine::{Running, StartError, start};

@@ -14,6 +14,7 @@ const BATCHES_MAX: usize = 64;
 pub struct Tail {
     sender: broadcast::Sender<Published>,
     rows: std::sync::Arc<std::sync::atomic::AtomicU64>,
+    rate: std::sync::Arc<crate::rate::Rate>,
 }
 
 #[derive(Clone, Debug)]
@@ -25,12 +26,13 @@ struct Published {
 
 impl Default for Tail {
     fn default() -> Self {
-        Tail { sender: broadcast::Sender::new(BATCHES_MAX), rows: Default::default() }
+        Tail { sender: broadcast::Sender::new(BATCHES_MAX), rows: Default::default(), rate: Default::default() }
     }
 }
 
 impl Tail {
     pub fn publish(&self, batch: &Batch) {
+        self.rate.add(batch.len() as u32);
         if self.sender.receiver_count() == 0 {
             return;
         }
@@ -38,6 +40,11 @@ impl Tail {
         let rows_before = self.rows.fetch_add(rows, std::sync::atomic::Ordering::Relaxed);
         // An error means that the last viewer has just left.
         let _ = self.sender.send(Published { batch: batch.clone(), rows_before });
+    }
+
+    /// Records that were published a second, over the last 10 s.
+    pub fn per_second(&self) -> f64 {
+        self.rate.per_second()
     }
 
     pub fn viewers(&self) -> usize {

@@ -1,1 +1,4 @@
-//! loadgen
+//! Loads and measures log servers: the tools behind `logboom bench` and `logboom query`.
+#![forbid(unsafe_code)]
+
+pub mod http;

@@ -1,20 +1,28 @@
 //! The metadata of one record while it is being put together: the members of a JSON object, as JSON text.
+//!
+//! Members come from several places of a line: beside the record's own fields, out of its `metadata` object, out of a
+//! log that was wrapped in it. Each place is a *scope*. Within one, the last of a repeated key stays, as in any JSON
+//! reader; across two nothing is lost: the later one is kept as `key_2`, or `key_3`, ….
 
 use std::collections::HashMap;
 
-use crate::text::{push_json_string, push_json_value, push_unescaped};
+use crate::json::{Cursor, Key, Value};
+use crate::text::{push_json_string, push_json_value, push_number_or_text, push_unescaped};
 
 /// From this many keys on, repeated keys are found by hash: a line of 100,000 keys must not take quadratic time.
 const LINEAR_KEYS_MAX: usize = 24;
 
-/// A JSON object under construction. Of a repeated key the last value stays. Cleared and used again for each record,
-/// so that it allocates nothing once warm.
+/// A key that two scopes have is numbered up to this: no honest line has as many, and the search must end.
+const RENAMES_MAX: usize = 16;
+
+/// A JSON object under construction. Cleared and used again for each record, so that it allocates nothing once warm.
 #[derive(Debug, Default)]
 pub struct Meta {
     /// The members one after another, `"key":value`, without commas.
     text: Vec<u8>,
     members: Vec<Member>,
     by_hash: HashMap<u64, usize>,
+    scope: u8,
     repaired: bool,
 }
 
@@ -24,7 +32,10 @@ struct Member {
     /// Just after the key's closing quote.
     key_end: usize,
     end: usize,
-    /// False once a later member had the same key.
+    scope: u8,
+    /// Whether its key had to be numbered.
+    renamed: bool,
+    /// False once a later member of its scope had the same key.
     live: bool,
 }
 
@@ -35,11 +46,34 @@ impl Meta {
         if !self.by_hash.is_empty() {
             self.by_hash.clear();
         }
+        self.scope = 0;
         self.repaired = false;
     }
 
+    /// Where the members that follow come from.
+    pub fn set_scope(&mut self, scope: u8) {
+        self.scope = scope;
+    }
+
+    /// Lets `add` add members of another scope.
+    pub fn in_scope(&mut self, scope: u8, add: impl FnOnce(&mut Meta)) {
+        let before = std::mem::replace(&mut self.scope, scope);
+        add(self);
+        self.scope = before;
+    }
+
+    /// Forgets the members of a scope.
+    pub fn clear_scope(&mut self, scope: u8) {
+        self.members.iter_mut().filter(|m| m.scope == scope).for_each(|m| m.live = false);
+    }
+
+    /// Notes that the line was not UTF-8 and has been repaired.
+    pub fn mark_repaired(&mut self) {
+        self.repaired = true;
+    }
+
     pub fn is_empty(&self) -> bool {
-        self.members.is_empty()
+        self.len() == 0
     }
 
     /// Whether text that was not UTF-8 has been repaired on its way in.
@@ -70,12 +104,24 @@ impl Meta {
         self.json(key, if value { "true" } else { "false" });
     }
 
+    /// Adds `true` under a key that need not be UTF-8.
+    pub fn flag(&mut self, key: &[u8]) {
+        self.value_bytes(key, |out| {
+            out.extend_from_slice(b"true");
+            false
+        });
+    }
+
+    /// Adds digits as [`number_or_text`](Meta::number_or_text) does, unless they are missing or `-`.
+    pub fn number_unless_nil(&mut self, key: &str, value: &[u8]) {
+        if !value.is_empty() && value != b"-" {
+            self.number_or_text(key, value);
+        }
+    }
+
     /// Adds digits as a number when they are a canonical i64 (so that the text comes back as it was), else as text.
     pub fn number_or_text(&mut self, key: &str, value: &[u8]) {
-        match canonical_i64(value) {
-            Some(number) => self.int(key, number),
-            None => self.text(key, value),
-        }
+        self.value(key, |out| push_number_or_text(value, out));
     }
 
     /// Adds a valid JSON value, made storable.
@@ -88,67 +134,96 @@ impl Meta {
 
     /// Adds what `write` appends, which must be one JSON value; it returns whether text had to be repaired.
     pub fn value(&mut self, key: &str, write: impl FnOnce(&mut Vec<u8>) -> bool) {
+        self.value_bytes(key.as_bytes(), write);
+    }
+
+    /// The same under a key that need not be UTF-8.
+    pub fn value_bytes(&mut self, key: &[u8], write: impl FnOnce(&mut Vec<u8>) -> bool) {
         let start = self.text.len();
-        self.repaired |= push_json_string(key.as_bytes(), &mut self.text);
+        self.repaired |= push_json_string(key, &mut self.text);
         self.finish(start, write);
     }
 
-    /// Adds a member of a JSON object: the inside of its key's quotes, and its value, both valid JSON.
-    pub fn member(&mut self, key: &str, value: &str) {
+    /// Adds all members of another.
+    pub fn append(&mut self, other: &Meta) {
+        self.repaired |= other.repaired;
+        for member in other.members.iter().filter(|m| m.live) {
+            let start = self.text.len();
+            self.text.extend_from_slice(&other.text[member.start..member.key_end]);
+            self.finish(start, |out| {
+                out.extend_from_slice(&other.text[member.key_end + 1..member.end]);
+                false
+            });
+        }
+    }
+
+    /// Adds a member of a JSON object as it stands there.
+    #[inline]
+    pub fn member(&mut self, key: Key, value: Value) {
         let start = self.text.len();
-        if key.contains('\\') {
-            let mut plain = Vec::with_capacity(key.len());
-            push_unescaped(key, &mut plain);
+        if key.escaped {
+            let mut plain = Vec::with_capacity(key.raw.len());
+            push_unescaped(key.raw, &mut plain);
             push_json_string(&plain, &mut self.text);
         } else {
             self.text.push(b'"');
-            self.text.extend_from_slice(key.as_bytes());
+            self.text.extend_from_slice(key.raw.as_bytes());
             self.text.push(b'"');
         }
         self.finish(start, |out| {
-            push_json_value(value, out);
+            if value.tidy {
+                out.extend_from_slice(value.raw.as_bytes());
+            } else {
+                push_json_value(value.raw, out);
+            }
             false
         });
     }
 
-    /// Adds every member of a valid JSON object. One pass over its bytes: strings are skipped as wholes.
+    /// Adds a JSON value under a key of its own.
+    pub fn json_value(&mut self, key: &str, value: Value) {
+        self.member(Key { raw: key, escaped: false }, value);
+    }
+
+    /// Adds every member of a valid JSON object.
     pub fn merge_object(&mut self, object: &str) {
-        let bytes = object.as_bytes();
-        let mut at = 1;
-        while let Some(open) = bytes.get(at..).and_then(|rest| memchr::memchr(b'"', rest)) {
-            let key_start = at + open + 1;
-            let key_end = string_end(bytes, key_start);
-            let value_start = match bytes.get(key_end..).and_then(|rest| memchr::memchr(b':', rest)) {
-                Some(colon) => key_end + colon + 1,
-                None => return,
-            };
-            let value_end = value_end(bytes, value_start);
-            if let (Some(key), Some(value)) = (object.get(key_start..key_end), object.get(value_start..value_end)) {
-                self.member(key, value);
-            }
-            at = value_end;
-        }
+        // What is not valid ends it early, and there is none of that in an object that a cursor has read before.
+        let _ = Cursor::new(object).object(|_, key, value| self.member(key, value));
+    }
+
+    /// How many members there are.
+    pub fn len(&self) -> usize {
+        self.members.iter().filter(|m| m.live).count()
     }
 
     /// The raw JSON value of a key.
     pub fn get(&self, key: &str) -> Option<&str> {
-        let mut quoted = Vec::with_capacity(key.len() + 2);
-        push_json_string(key.as_bytes(), &mut quoted);
-        let member = self.members.iter().find(|m| m.live && self.text[m.start..m.key_end] == *quoted)?;
+        let member = self.members[self.find_plain(key)?];
         std::str::from_utf8(&self.text[member.key_end + 1..member.end]).ok()
     }
 
     pub fn contains(&self, key: &str) -> bool {
-        self.get(key).is_some()
+        self.find_plain(key).is_some()
     }
 
     /// Drops a key and its value.
     pub fn remove(&mut self, key: &str) {
-        let mut quoted = Vec::with_capacity(key.len() + 2);
-        push_json_string(key.as_bytes(), &mut quoted);
-        if let Some(at) = self.find(&quoted) {
+        if let Some(at) = self.find_plain(key) {
             self.members[at].live = false;
         }
+    }
+
+    fn find_plain(&self, key: &str) -> Option<usize> {
+        let plain = key.bytes().all(|b| b >= 0x20 && b != b'"' && b != b'\\');
+        let mut quoted = Vec::new();
+        if !plain {
+            push_json_string(key.as_bytes(), &mut quoted);
+        }
+        let same = |m: &Member| match plain {
+            true => self.text[m.start + 1..m.key_end - 1] == *key.as_bytes(),
+            false => self.text[m.start..m.key_end] == *quoted,
+        };
+        self.members.iter().position(|m| m.live && same(m))
     }
 
     /// Appends the whole object.
@@ -165,22 +240,50 @@ impl Meta {
     }
 
     /// Ends a member whose quoted key has just been written from `start`.
+    #[inline]
     fn finish(&mut self, start: usize, write: impl FnOnce(&mut Vec<u8>) -> bool) {
+        let mut renamed = false;
+        if let Some(older) = self.find(&self.text[start..]) {
+            if self.members[older].scope == self.scope && !self.members[older].renamed {
+                self.members[older].live = false;
+            } else {
+                self.rename(start);
+                renamed = true;
+            }
+        }
         let key_end = self.text.len();
         self.text.push(b':');
         self.repaired |= write(&mut self.text);
         let end = self.text.len();
-        let older = self.find(&self.text[start..key_end]);
-        if let Some(older) = older {
-            self.members[older].live = false;
-        }
-        self.members.push(Member { start, key_end, end, live: true });
+        self.members.push(Member { start, key_end, end, scope: self.scope, renamed, live: true });
         if self.members.len() > LINEAR_KEYS_MAX {
-            // The first time all of them, from then on the newest.
-            let from = if self.by_hash.is_empty() { 0 } else { self.members.len() - 1 };
-            for i in from..self.members.len() {
-                let member = self.members[i];
-                self.by_hash.insert(hash(&self.text[member.start..member.key_end]), i);
+            self.index();
+        }
+    }
+
+    /// Puts the last member into the index by hash, and all of them when it is the first to need one.
+    fn index(&mut self) {
+        let from = if self.by_hash.is_empty() { 0 } else { self.members.len() - 1 };
+        for i in from..self.members.len() {
+            let member = self.members[i];
+            self.by_hash.insert(hash(&self.text[member.start..member.key_end]), i);
+        }
+    }
+
+    /// Numbers the quoted key that stands at the end of the text, from `start` on, so that no other scope has it.
+    #[cold]
+    fn rename(&mut self, start: usize) {
+        let end = self.text.len() - 1;
+        for number in 2..2 + RENAMES_MAX {
+            self.text.truncate(end);
+            self.text.push(b'_');
+            self.text.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+            self.text.push(b'"');
+            let Some(older) = self.find(&self.text[start..]) else { return };
+            // The same key, repeated in its scope, takes the number that it had.
+            if number + 1 == 2 + RENAMES_MAX || self.members[older].scope == self.scope && self.members[older].renamed {
+                self.members[older].live = false;
+                return;
             }
         }
     }
@@ -197,17 +300,6 @@ impl Meta {
     }
 }
 
-/// The number, when `text` is exactly how an i64 is written.
-pub fn canonical_i64(text: &[u8]) -> Option<i64> {
-    let digits = text.strip_prefix(b"-").unwrap_or(text);
-    match digits {
-        [b'0'] if text.len() == 1 => return Some(0),
-        [b'1'..=b'9', ..] if digits.len() <= 19 => {}
-        _ => return None,
-    }
-    std::str::from_utf8(text).ok()?.parse().ok()
-}
-
 fn hash(bytes: &[u8]) -> u64 {
     use std::hash::{BuildHasher, Hasher};
     // Keyed at random once per process, so that nobody can choose keys that collide.
@@ -215,34 +307,6 @@ fn hash(bytes: &[u8]) -> u64 {
     let mut hasher = KEYS.get_or_init(Default::default).build_hasher();
     hasher.write(bytes);
     hasher.finish()
-}
-
-/// Where the string that begins at `at` (after its quote) ends: the index of its closing quote.
-fn string_end(bytes: &[u8], mut at: usize) -> usize {
-    while let Some(next) = bytes.get(at..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) {
-        if bytes[at + next] == b'"' {
-            return at + next;
-        }
-        at += next + 2;
-    }
-    bytes.len()
-}
-
-/// Where the value that begins at `at` ends: at the comma or bracket that follows it.
-fn value_end(bytes: &[u8], mut at: usize) -> usize {
-    let mut depth = 0usize;
-    while let Some(&b) = bytes.get(at) {
-        match b {
-            b'"' => at = string_end(bytes, at + 1),
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' if depth == 0 => return at,
-            b'}' | b']' => depth -= 1,
-            b',' if depth == 0 => return at,
-            _ => {}
-        }
-        at += 1;
-    }
-    bytes.len()
 }
 
 #[cfg(test)]
@@ -285,6 +349,22 @@ mod tests {
     }
 
     #[test]
+    fn of_a_key_in_two_scopes_both_stay() {
+        let mut meta = Meta::default();
+        meta.int("a", 1);
+        meta.int("a_2", 2);
+        meta.set_scope(1);
+        meta.int("a", 3);
+        meta.int("b", 4);
+        meta.int("b", 5);
+        meta.int("a", 6);
+        meta.int("a_3", 7);
+        assert_eq!(object(&meta), r#"{"a":1,"a_2":2,"b":5,"a_3":6,"a_3_2":7}"#);
+        meta.clear_scope(1);
+        assert_eq!(object(&meta), r#"{"a":1,"a_2":2}"#);
+    }
+
+    #[test]
     fn many_keys_repeat_too() {
         let mut meta = Meta::default();
         for round in 0..3 {
@@ -295,20 +375,5 @@ mod tests {
         let text = object(&meta);
         assert_eq!(text.matches(':').count(), 100);
         assert_eq!((meta.get("k0"), meta.get("k99")), (Some("200"), Some("299")));
-    }
-
-    #[test]
-    fn canonical_numbers_only() {
-        for (text, number) in [
-            ("0", Some(0)),
-            ("-5", Some(-5)),
-            ("9223372036854775807", Some(i64::MAX)),
-            ("-9223372036854775808", Some(i64::MIN)),
-        ] {
-            assert_eq!(canonical_i64(text.as_bytes()), number);
-        }
-        for text in ["", "-", "-0", "00", "+1", "1.0", "9223372036854775808", " 1"] {
-            assert_eq!(canonical_i64(text.as_bytes()), None, "{text}");
-        }
     }
 }

@@ -210,15 +210,7 @@ pub(crate) struct RowHead {
 
 /// Appends one row. The caller checks its length: nothing is cut here.
 pub(crate) fn write(head: &RowHead, fields: &Fields, context: &Context, out: &mut Vec<u8>) {
-    let mut fixed = [0u8; LEVEL_AT];
-    fixed[..2].copy_from_slice(&COLUMNS.to_be_bytes());
-    fixed[5] = 2;
-    fixed[PART_AT..8].copy_from_slice(&head.part.to_be_bytes());
-    fixed[11] = 16;
-    fixed[ID_AT..28].copy_from_slice(head.id.as_bytes());
-    fixed[31] = 8;
-    fixed[TIME_AT..LEVEL_AT].copy_from_slice(&(head.timestamp.as_micros() - POSTGRES_EPOCH_MICROS).to_be_bytes());
-    out.extend_from_slice(&fixed);
+    push_fixed(head, out);
     push_sized(out, |out| {
         out.extend_from_slice(head.level.as_str().as_bytes());
         false
@@ -235,16 +227,56 @@ pub(crate) fn write(head: &RowHead, fields: &Fields, context: &Context, out: &mu
     push_sized(out, |out| {
         out.push(JSONB_VERSION);
         fields.meta.write(out);
-        if repaired {
+        if repaired && !fields.meta.contains("utf8_repaired") {
             mark_repaired(out);
         }
         false
     });
 }
 
+/// The columns of a row that was read back from a store; its texts were checked when it was first written.
+#[derive(Clone, Copy, Debug)]
+pub struct StoredRow<'a> {
+    pub id: Id,
+    pub timestamp: Timestamp,
+    pub level: Level,
+    pub source: &'a [u8],
+    pub application: &'a [u8],
+    pub message: &'a [u8],
+    /// A JSON object as text.
+    pub metadata: &'a [u8],
+}
+
+impl StoredRow<'_> {
+    /// Appends the row, encoded, as one of part 0.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        push_fixed(&RowHead { part: 0, id: self.id, timestamp: self.timestamp, level: self.level }, out);
+        for text in [self.level.as_str().as_bytes(), self.source, self.application, self.message] {
+            out.extend_from_slice(&(text.len() as u32).to_be_bytes());
+            out.extend_from_slice(text);
+        }
+        out.extend_from_slice(&(self.metadata.len() as u32 + 1).to_be_bytes());
+        out.push(JSONB_VERSION);
+        out.extend_from_slice(self.metadata);
+    }
+}
+
 /// Puts the row that starts at `at` into another part.
 pub(crate) fn set_part(rows: &mut [u8], at: usize, part: i16) {
     rows[at + PART_AT..at + PART_AT + 2].copy_from_slice(&part.to_be_bytes());
+}
+
+/// Appends the columns whose place is the same in every row.
+fn push_fixed(head: &RowHead, out: &mut Vec<u8>) {
+    let mut fixed = [0u8; LEVEL_AT];
+    fixed[..2].copy_from_slice(&COLUMNS.to_be_bytes());
+    fixed[5] = 2;
+    fixed[PART_AT..8].copy_from_slice(&head.part.to_be_bytes());
+    fixed[11] = 16;
+    fixed[ID_AT..28].copy_from_slice(head.id.as_bytes());
+    fixed[31] = 8;
+    fixed[TIME_AT..LEVEL_AT].copy_from_slice(&(head.timestamp.as_micros() - POSTGRES_EPOCH_MICROS).to_be_bytes());
+    out.extend_from_slice(&fixed);
 }
 
 /// Adds `"utf8_repaired":true` to the object that `out` ends with.

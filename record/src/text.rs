@@ -84,6 +84,16 @@ pub fn push_clean(bytes: &[u8], out: &mut Vec<u8>) -> bool {
     }
 }
 
+/// Appends `bytes` as UTF-8, each broken sequence as U+FFFD.
+pub fn push_lossy(bytes: &[u8], out: &mut String) {
+    for chunk in bytes.utf8_chunks() {
+        out.push_str(chunk.valid());
+        if !chunk.invalid().is_empty() {
+            out.push(char::REPLACEMENT_CHARACTER);
+        }
+    }
+}
+
 fn push_without_nul(mut bytes: &[u8], out: &mut Vec<u8>) {
     while let Some(at) = memchr(0, bytes) {
         out.extend_from_slice(&bytes[..at]);
@@ -96,23 +106,45 @@ fn push_without_nul(mut bytes: &[u8], out: &mut Vec<u8>) {
 /// Appends `bytes` as a JSON string with its quotes, repaired like [`push_clean`]. True when a sequence was broken.
 pub fn push_json_string(bytes: &[u8], out: &mut Vec<u8>) -> bool {
     out.push(b'"');
-    let broken = match std::str::from_utf8(bytes) {
-        Ok(_) => {
-            push_escaped(bytes, out);
-            false
-        }
-        Err(_) => {
-            for chunk in bytes.utf8_chunks() {
-                push_escaped(chunk.valid().as_bytes(), out);
-                if !chunk.invalid().is_empty() {
-                    out.extend_from_slice(REPLACEMENT);
-                }
-            }
-            true
-        }
-    };
+    let broken = push_json_inside(bytes, out);
     out.push(b'"');
     broken
+}
+
+/// The same without the quotes.
+pub fn push_json_inside(bytes: &[u8], out: &mut Vec<u8>) -> bool {
+    if std::str::from_utf8(bytes).is_ok() {
+        push_escaped(bytes, out);
+        return false;
+    }
+    for chunk in bytes.utf8_chunks() {
+        push_escaped(chunk.valid().as_bytes(), out);
+        if !chunk.invalid().is_empty() {
+            out.extend_from_slice(REPLACEMENT);
+        }
+    }
+    true
+}
+
+/// Appends digits as a JSON number when they are a canonical i64, so that the text comes back as it was; else a string.
+/// True when it was not UTF-8.
+pub fn push_number_or_text(text: &[u8], out: &mut Vec<u8>) -> bool {
+    if canonical_i64(text).is_none() {
+        return push_json_string(text, out);
+    }
+    out.extend_from_slice(text);
+    false
+}
+
+/// The number, when `text` is exactly how an i64 is written.
+pub fn canonical_i64(text: &[u8]) -> Option<i64> {
+    let digits = text.strip_prefix(b"-").unwrap_or(text);
+    match digits {
+        [b'0'] if text.len() == 1 => return Some(0),
+        [b'1'..=b'9', ..] if digits.len() <= 19 => {}
+        _ => return None,
+    }
+    std::str::from_utf8(text).ok()?.parse().ok()
 }
 
 /// Appends UTF-8 bytes escaped for the inside of a JSON string (RFC 8259 §7).
@@ -349,6 +381,21 @@ mod tests {
         assert!(push_clean(b"a\xff\0b", &mut out));
         assert_eq!(out, "a\u{fffd}\u{fffd}b".as_bytes());
         assert!(!push_clean("ok".as_bytes(), &mut out));
+    }
+
+    #[test]
+    fn canonical_numbers_only() {
+        for (text, number) in [
+            ("0", Some(0)),
+            ("-5", Some(-5)),
+            ("9223372036854775807", Some(i64::MAX)),
+            ("-9223372036854775808", Some(i64::MIN)),
+        ] {
+            assert_eq!(canonical_i64(text.as_bytes()), number);
+        }
+        for text in ["", "-", "-0", "00", "+1", "1.0", "9223372036854775808", " 1"] {
+            assert_eq!(canonical_i64(text.as_bytes()), None, "{text}");
+        }
     }
 
     proptest! {

@@ -127,6 +127,20 @@ impl Default for Zone {
     }
 }
 
+/// As [`Zone::parse`] reads it.
+impl std::fmt::Display for Zone {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.0 {
+            ZoneKind::Fixed(0) => out.write_str("UTC"),
+            ZoneKind::Fixed(offset) => {
+                let (sign, minutes) = (if *offset < 0 { '-' } else { '+' }, offset.abs() / 60);
+                write!(out, "{sign}{:02}:{:02}", minutes / 60, minutes % 60)
+            }
+            ZoneKind::Named(zone) => out.write_str(zone.iana_name().unwrap_or("local")),
+        }
+    }
+}
+
 /// A date and time as a line has it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Civil {
@@ -183,7 +197,8 @@ impl Civil {
         days * DAY_SECONDS + i64::from(self.hour) * 3600 + i64::from(self.minute) * 60 + second
     }
 
-    fn is_valid(&self) -> bool {
+    /// Whether it is a date of the calendar and a time of day.
+    pub fn is_valid(&self) -> bool {
         (1..=12).contains(&self.month)
             && self.day >= 1
             && i64::from(self.day) <= days_in_month(i64::from(self.year), i64::from(self.month))

@@ -1,1 +1,316 @@
-//! The embedded store.
+//! The embedded store: rows in memory, searchable at once, then in Parquet files that any reader can open.
+//!
+//! Comes in: batches that are durable in the local log, in its order per shard. Goes out: answers to queries, and word
+//! to the log of what it may forget. Ingestion waits here for one thing only: room in memory
+//! ([`ParquetStore::wait_for_room`]).
+//!
+//! What it does not try to do: make anything durable before it is in a file. Until then it is the log that keeps it.
+
+mod aggregate;
+mod disk;
+mod export;
+mod file;
+mod find;
+mod flush;
+mod manifest;
+mod memory;
+mod nearest;
+mod query;
+mod scan;
+mod schema;
+mod status;
+mod tally;
+#[cfg(test)]
+mod tests;
+mod view;
+mod wanted;
+mod worker;
+mod writer;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use record::{Batch, Filter, Id};
+
+use self::disk::Steps;
+use self::file::DataFile;
+use self::manifest::{Manifest, ManifestError};
+use self::memory::Memory;
+use self::query::Snapshot;
+pub use self::status::{Report, Status};
+use super::{ContextRows, Counts, FacetField, Facets, Histogram, Page, Position, QueryError, Reader, RowBuf, Stop};
+use crate::queue::LogPosition;
+
+/// What may be set.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Rows in memory, those of a running flush included, may take this much.
+    pub memory_bytes_max: usize,
+    /// A flush begins when rows in memory take this much.
+    pub flush_bytes: usize,
+    /// Or when the oldest of them is in memory for this long, so that the log may forget.
+    pub flush_after: Duration,
+    steps: Steps,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        // Three times what one flush takes: one is written, one fills, and there is slack for a slow disk.
+        Options {
+            memory_bytes_max: 144 << 20,
+            flush_bytes: 48 << 20,
+            flush_after: Duration::from_secs(300),
+            steps: Steps::default(),
+        }
+    }
+}
+
+impl Options {
+    pub fn new(memory_bytes_max: usize, flush_bytes: usize, flush_after: Duration) -> Options {
+        Options { memory_bytes_max, flush_bytes, flush_after, steps: Steps::default() }
+    }
+}
+
+/// For each shard of the local log, up to where files hold everything.
+pub type Covered = HashMap<u16, LogPosition>;
+
+/// Why a store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("the store in {} cannot be used: {error}: check its permissions, or set another data_dir", path.display())]
+    Io { path: PathBuf, error: std::io::Error },
+    #[error("the store in {} cannot be opened: {error}; `logboom fsck --repair` builds it anew from the files", path.display())]
+    Manifest { path: PathBuf, error: ManifestError },
+}
+
+/// Called with a shard of the log and the position up to which files now hold everything.
+type OnCovered = Box<dyn Fn(u16, LogPosition) + Send + Sync>;
+
+pub struct ParquetStore {
+    shared: Arc<Shared>,
+    worker: Mutex<Option<std::thread::JoinHandle<()>>>,
+}
+
+/// What queries, shards and the worker share.
+struct Shared {
+    dir: PathBuf,
+    options: Options,
+    state: Mutex<State>,
+    /// Tells the worker that there may be something to do.
+    wake: Condvar,
+    /// Tells whoever waits for a flush that one has ended.
+    flushed: Condvar,
+    room: tokio::sync::Notify,
+    on_covered: Mutex<Option<OnCovered>>,
+    /// Held by whoever changes the files, from reading the manifest to swapping the file list.
+    commit: Mutex<()>,
+    report: Report,
+}
+
+struct State {
+    memory: Memory,
+    /// When the oldest row in memory came.
+    oldest: Option<Instant>,
+    /// Up to where the log's rows have been inserted.
+    ends: Covered,
+    /// The number of the next file: none is used twice.
+    next_file: u64,
+    covered: Covered,
+    files: Arc<Vec<Arc<DataFile>>>,
+    /// Flushes that were asked for, and the last of these that was begun and has ended.
+    asked: u64,
+    answered: u64,
+    closing: bool,
+    flushes: u64,
+    failed_flushes: u64,
+    /// What the last flush failed of; `None` once one has gone well.
+    failure: Option<String>,
+}
+
+impl ParquetStore {
+    /// Opens the store in `dir`, which is made if it is missing. What the log holds behind the covered positions is to
+    /// be inserted again.
+    pub fn open(dir: &Path, options: Options) -> Result<(Arc<ParquetStore>, Covered), StoreError> {
+        let io_error = |error| StoreError::Io { path: dir.to_owned(), error };
+        std::fs::create_dir_all(dir).map_err(io_error)?;
+        let read = Manifest::read(dir).map_err(|error| StoreError::Manifest { path: dir.to_owned(), error })?;
+        let manifest = read.unwrap_or_default();
+        let (manifest, files, report) = worker::open_files(dir, manifest).map_err(io_error)?;
+        let covered = manifest.covered.clone();
+        let shared = Arc::new(Shared {
+            dir: dir.to_owned(),
+            options,
+            state: Mutex::new(State {
+                memory: Memory::default(),
+                oldest: None,
+                ends: covered.clone(),
+                next_file: manifest.next,
+                covered: manifest.covered,
+                files: Arc::new(files),
+                asked: 0,
+                answered: 0,
+                closing: false,
+                flushes: 0,
+                failed_flushes: 0,
+                failure: None,
+            }),
+            wake: Condvar::new(),
+            flushed: Condvar::new(),
+            room: tokio::sync::Notify::new(),
+            on_covered: Mutex::new(None),
+            commit: Mutex::new(()),
+            report,
+        });
+        let worker = worker::start(shared.clone()).map_err(io_error)?;
+        Ok((Arc::new(ParquetStore { shared, worker: Mutex::new(Some(worker)) }), covered))
+    }
+
+    /// What was found at start that should not be there, or was missing.
+    pub fn report(&self) -> &Report {
+        &self.shared.report
+    }
+
+    /// Takes batches that the log of `shard` holds up to `end`. Their rows are found by every query from now on.
+    pub fn insert(&self, shard: u16, batches: &[Batch], end: LogPosition) {
+        let mut state = lock(&self.shared.state);
+        let before = state.memory.bytes();
+        state.memory.insert(batches);
+        state.ends.insert(shard, end);
+        if before == 0 {
+            state.oldest = Some(Instant::now());
+        }
+        // The worker sleeps until the oldest row is due: it must hear of the first one, and of a full memory.
+        let after = state.memory.bytes();
+        if before == 0 || (before < self.shared.options.flush_bytes && after >= self.shared.options.flush_bytes) {
+            self.shared.wake.notify_one();
+        }
+    }
+
+    /// Whether ingestion may go on.
+    pub fn has_room(&self) -> bool {
+        self.memory_bytes() < self.shared.options.memory_bytes_max
+    }
+
+    /// Waits until ingestion may go on. Any runtime's task may wait here, and be dropped while it waits.
+    pub async fn wait_for_room(&self) {
+        loop {
+            let mut room = std::pin::pin!(self.shared.room.notified());
+            room.as_mut().enable();
+            if self.has_room() {
+                return;
+            }
+            room.await;
+        }
+    }
+
+    /// The same for a thread that may block.
+    pub fn wait_for_room_blocking(&self) {
+        let mut state = lock(&self.shared.state);
+        while state.memory.bytes() >= self.shared.options.memory_bytes_max && !state.closing {
+            state = self.shared.flushed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// What the rows in memory take, those of a running flush included.
+    pub fn memory_bytes(&self) -> usize {
+        lock(&self.shared.state).memory.bytes()
+    }
+
+    /// Calls `covered` now, and whenever files have come to hold more of a shard's log. From the worker's thread: it
+    /// must not take long.
+    pub fn on_covered(&self, covered: impl Fn(u16, LogPosition) + Send + Sync + 'static) {
+        let mut held = lock(&self.shared.on_covered);
+        // Recovery may have flushed before anybody listened.
+        for (&shard, &position) in &lock(&self.shared.state).covered {
+            covered(shard, position);
+        }
+        *held = Some(Box::new(covered));
+    }
+
+    /// Puts all that is in memory now into files. Blocks until that is done, or has failed.
+    pub fn flush_now(&self) -> Result<(), String> {
+        let mut state = lock(&self.shared.state);
+        let failed_before = state.failed_flushes;
+        state.asked += 1;
+        let mine = state.asked;
+        self.shared.wake.notify_one();
+        while state.answered < mine {
+            if state.closing {
+                return Err("the store is closing".to_owned());
+            }
+            state = self.shared.flushed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        match &state.failure {
+            Some(failure) if state.failed_flushes > failed_before => Err(failure.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Stops the background work, after a last flush. What cannot be flushed is still in the log.
+    pub fn close(&self) {
+        if let Err(error) = self.flush_now() {
+            tracing::warn!("rows in memory stay in the log until the next start: {error}");
+        }
+        self.stop();
+    }
+
+    /// Stops the background work as it is.
+    fn stop(&self) {
+        lock(&self.shared.state).closing = true;
+        self.shared.wake.notify_all();
+        self.shared.flushed.notify_all();
+        if let Some(worker) = lock(&self.worker).take()
+            && worker.join().is_err()
+        {
+            tracing::error!("the store's worker has panicked");
+        }
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let state = lock(&self.shared.state);
+        Snapshot { chunks: state.memory.share(), files: state.files.clone() }
+    }
+}
+
+impl Drop for ParquetStore {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// No code panics while it holds a lock half way through a change, so what a panic left is whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Reader for ParquetStore {
+    fn page(&self, filter: &Filter, limit: usize, start: Option<Position>, stop: &Stop) -> Result<Page, QueryError> {
+        self.snapshot().page(filter, limit, start, stop)
+    }
+
+    fn get(&self, id: Id, stop: &Stop) -> Result<Option<RowBuf>, QueryError> {
+        self.snapshot().get(id, stop)
+    }
+
+    fn context(&self, id: Id, before: usize, after: usize, stop: &Stop) -> Result<Option<ContextRows>, QueryError> {
+        self.snapshot().context(id, before, after, stop)
+    }
+
+    fn export(&self, filter: &Filter, stop: &Stop, sink: &mut dyn FnMut(&RowBuf) -> bool) -> Result<(), QueryError> {
+        export::export(&self.snapshot(), filter, stop, sink)
+    }
+
+    fn counts(&self, filter: &Filter, stop: &Stop) -> Result<Counts, QueryError> {
+        aggregate::counts(&self.snapshot(), filter, stop)
+    }
+
+    fn histogram(&self, filter: &Filter, interval_seconds: Option<u64>, stop: &Stop) -> Result<Histogram, QueryError> {
+        aggregate::histogram(&self.snapshot(), filter, interval_seconds, stop)
+    }
+
+    fn facets(&self, filter: &Filter, field: &FacetField, limit: usize, stop: &Stop) -> Result<Facets, QueryError> {
+        aggregate::facets(&self.snapshot(), filter, field, limit, stop)
+    }
+}

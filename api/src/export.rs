@@ -1,0 +1,161 @@
+//! `GET /logs/export`: all that matches, streamed, whatever its size.
+//!
+//! The store's thread writes pieces into a channel of a few; hyper takes them out as the client reads. A slow client
+//! so slows the scan and nothing else; one that is gone ends it; one that takes nothing for long is given up.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use engine::store::{Reader, RowBuf, Stop};
+use futures_util::Stream;
+use record::{Filter, Row};
+use tokio::sync::mpsc;
+use warp::Reply;
+use warp::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, HeaderValue};
+use warp::reply;
+
+use crate::Sidecar;
+use crate::error::ApiError;
+use crate::params::{Params, shown};
+
+/// Pieces on the way to a slow client, of about [`PIECE_BYTES`] each.
+const PIECES_MAX: usize = 4;
+const PIECE_BYTES: usize = 64 * 1024;
+/// A client that takes no piece for so long is taken to be dead; a paused download of a person is shorter.
+const STALL_MAX: Duration = Duration::from_secs(300);
+/// An error within this time still becomes a status; after it the head has been sent and the stream breaks off.
+const FIRST_PIECE_WAIT_MAX: Duration = Duration::from_secs(2);
+/// An export has no deadline but its client: a year stands for none.
+const NO_DEADLINE: Duration = Duration::from_secs(365 * 86_400);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Ndjson,
+    Csv,
+}
+
+type Piece = Result<Bytes, ApiError>;
+
+pub async fn export(sidecar: &Sidecar, mut params: Params, head_only: bool) -> Result<reply::Response, ApiError> {
+    let format = match params.take("format")?.as_deref() {
+        None | Some("ndjson") => Format::Ndjson,
+        Some("csv") => Format::Csv,
+        Some(other) => {
+            return Err(ApiError::bad_request(
+                "bad_parameter",
+                format!("format is `{}`, and must be ndjson or csv", shown(other)),
+            ));
+        }
+    };
+    let filter = params.filter(sidecar.now(), &sidecar.config.timezone)?;
+    let (sender, mut pieces) = mpsc::channel(PIECES_MAX);
+    let mut first = None;
+    if !head_only {
+        let (reader, place) = sidecar.queries.export().await?;
+        let runtime = tokio::runtime::Handle::current();
+        tokio::task::spawn_blocking(move || {
+            let _place = place;
+            run(&*reader, &filter, format, |piece| {
+                let sent = runtime.block_on(async { tokio::time::timeout(STALL_MAX, sender.send(piece)).await });
+                matches!(sent, Ok(Ok(())))
+            });
+        });
+        if let Ok(piece) = tokio::time::timeout(FIRST_PIECE_WAIT_MAX, pieces.recv()).await {
+            first = piece.transpose()?;
+        }
+    }
+    let mut response = warp::reply::stream(Pieces { first, rest: pieces }).into_response();
+    let (kind, name) = match format {
+        Format::Ndjson => ("application/x-ndjson", "attachment; filename=\"logs.ndjson\""),
+        Format::Csv => ("text/csv; charset=utf-8; header=present", "attachment; filename=\"logs.csv\""),
+    };
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response.headers_mut().insert(CONTENT_DISPOSITION, HeaderValue::from_static(name));
+    Ok(response)
+}
+
+/// Reads and writes until the end, or until `send` says that nobody takes any more.
+fn run(reader: &dyn Reader, filter: &Filter, format: Format, mut send: impl FnMut(Piece) -> bool) {
+    let stop = Stop::after(NO_DEADLINE);
+    let mut piece = Vec::with_capacity(PIECE_BYTES + 8 * 1024);
+    if format == Format::Csv {
+        piece.extend_from_slice(CSV_HEADER);
+    }
+    let mut write = |rows: &RowBuf| {
+        for row in rows.rows() {
+            match format {
+                Format::Ndjson => {
+                    row.write_json(&mut piece);
+                    piece.push(b'\n');
+                }
+                Format::Csv => push_csv(&row, &mut piece),
+            }
+            if piece.len() >= PIECE_BYTES && !send(Ok(Bytes::copy_from_slice(&piece))) {
+                return false;
+            }
+            if piece.len() >= PIECE_BYTES {
+                piece.clear();
+            }
+        }
+        true
+    };
+    match reader.export(filter, &stop, &mut write) {
+        Ok(()) => {
+            if !piece.is_empty() {
+                send(Ok(piece.into()));
+            }
+        }
+        Err(engine::store::QueryError::Cancelled) => {}
+        Err(error) => {
+            send(Err(error.into()));
+        }
+    }
+}
+
+const CSV_HEADER: &[u8] = b"id,timestamp,level,source,application,message,metadata\r\n";
+
+/// Appends a record as a line of CSV (RFC 4180).
+fn push_csv(row: &Row, out: &mut Vec<u8>) {
+    row.id().write(out);
+    out.push(b',');
+    row.timestamp().write_rfc3339(out);
+    out.push(b',');
+    out.extend_from_slice(row.level().as_str().as_bytes());
+    for text in [row.source(), row.application(), row.message(), row.metadata()] {
+        out.push(b',');
+        if !text.iter().any(|byte| matches!(byte, b',' | b'"' | b'\r' | b'\n')) {
+            out.extend_from_slice(text);
+            continue;
+        }
+        out.push(b'"');
+        for part in text.split_inclusive(|&byte| byte == b'"') {
+            out.extend_from_slice(part);
+            if part.last() == Some(&b'"') {
+                out.push(b'"');
+            }
+        }
+        out.push(b'"');
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The channel's far end as a body. An error breaks the connection off, so that the client sees that it has not all.
+struct Pieces {
+    first: Option<Bytes>,
+    rest: mpsc::Receiver<Piece>,
+}
+
+impl Stream for Pieces {
+    type Item = Result<Bytes, std::io::Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(Ok(first)));
+        }
+        self.rest
+            .poll_recv(context)
+            .map(|piece| piece.map(|piece| piece.map_err(|error| std::io::Error::other(error.message))))
+    }
+}

@@ -1,0 +1,12 @@
+//! The ingest route: what a request asks, its body cut into records, rows staged, one append, an acknowledgement.
+
+pub mod appender;
+pub mod ask;
+pub mod intake;
+pub mod parse;
+pub mod split;
+pub mod stage;
+
+pub use appender::{AppendFailure, Appender, Destination, Ticket};
+pub use ask::{Ask, Defaults, Door};
+pub use intake::{Intake, IntakeLimits, Tools};

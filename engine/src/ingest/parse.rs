@@ -1,0 +1,241 @@
+//! `POST /parse/auto`: lines in, fields out; and stored only if asked.
+//!
+//! Comes in: a whole body. Goes out: the answer, and rows in a stage when `?store=true` was said.
+
+use record::format::{Mode, Parser, Reject, Taken};
+use record::json::{self, Value};
+use record::text::push_unescaped;
+use record::{BatchBuilder, Row, Zone};
+
+use super::ask::{self, Ask, Input};
+use super::intake::{Tools, malformed_reply, reject_reply};
+use super::stage::{Stage, Staged};
+use crate::http::Reply;
+use crate::http::reply::push_error;
+
+/// What a body asks to be parsed.
+struct Request {
+    lines: Lines,
+    parser: Option<&'static dyn Parser>,
+    unwrap: bool,
+    zone: Option<Zone>,
+    source: Option<String>,
+    application: Option<String>,
+}
+
+enum Lines {
+    /// `raw_log`: its failure is the answer's.
+    One(String),
+    /// `raw_logs`: each has its own result.
+    Many(Vec<String>),
+}
+
+/// What comes of a body.
+pub struct Parsed {
+    /// The answer when nothing is to be stored, or nothing could be parsed.
+    pub reply: Reply,
+    /// The rows of all that parsed.
+    pub staged: Staged,
+    /// Of a single record that parsed.
+    pub id: Option<record::Id>,
+    pub accepted: u64,
+    pub rejected: u64,
+}
+
+/// Parses a body. `tools.context` is the request's; a JSON body may change its parts.
+pub fn parse(body: &[u8], ask: &Ask, builder: BatchBuilder, tools: &mut Tools) -> Result<Parsed, Reply> {
+    let request = read(body, ask)?;
+    let mut context = tools.context.clone();
+    context.unwrap = request.unwrap;
+    context.zone = request.zone.as_ref().unwrap_or(context.zone);
+    context.source = request.source.as_deref().unwrap_or(context.source);
+    context.application = request.application.as_deref().unwrap_or(context.application);
+    let mode = request.parser.map_or(Mode::Auto, Mode::Named);
+    let mut results = Results { stage: Stage::new(builder), out: Vec::new(), accepted: 0, rejected: 0, id: None };
+    let mut tools = Tools { parser: tools.parser, ids: tools.ids, context: &context };
+    let reply = match &request.lines {
+        Lines::One(line) => match results.line(line.as_bytes(), mode, &mut tools) {
+            Ok(()) => Reply::json(200, std::mem::take(&mut results.out)),
+            Err(reject) => reject_reply(422, &reject),
+        },
+        Lines::Many(lines) => {
+            results.out.extend_from_slice(b"{\"results\":[");
+            for (i, line) in lines.iter().enumerate() {
+                if i > 0 {
+                    results.out.push(b',');
+                }
+                if let Err(reject) = results.line(line.as_bytes(), mode, &mut tools) {
+                    results.out.extend_from_slice(b"{\"error\":");
+                    push_error(&mut results.out, reject.code, &reject.message, reject.line, reject.column);
+                    results.out.push(b'}');
+                }
+            }
+            results.out.extend_from_slice(b"]}");
+            Reply::json(200, std::mem::take(&mut results.out))
+        }
+    };
+    Ok(Parsed {
+        reply,
+        staged: results.stage.finish(),
+        id: results.id,
+        accepted: results.accepted,
+        rejected: results.rejected,
+    })
+}
+
+struct Results {
+    stage: Stage,
+    out: Vec<u8>,
+    accepted: u64,
+    rejected: u64,
+    id: Option<record::Id>,
+}
+
+impl Results {
+    /// Parses one record and appends its JSON.
+    fn line(&mut self, line: &[u8], mode: Mode, tools: &mut Tools) -> Result<(), Reject> {
+        match self.stage.push(tools.parser, line, mode, tools.context, tools.ids) {
+            Ok(Taken { pushed, format }) => {
+                self.accepted += 1;
+                self.id = Some(pushed.id);
+                if let Some(row) = self.stage.last_row() {
+                    push_result(&row, format, &mut self.out);
+                }
+                Ok(())
+            }
+            Err(reject) => {
+                self.rejected += 1;
+                Err(reject)
+            }
+        }
+    }
+}
+
+fn push_result(row: &Row, format: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"format\":\"");
+    out.extend_from_slice(format.as_bytes());
+    out.extend_from_slice(b"\",");
+    row.write_json_members(out);
+    out.push(b'}');
+}
+
+fn read(body: &[u8], ask: &Ask) -> Result<Request, Reply> {
+    let mut request = Request {
+        lines: Lines::Many(Vec::new()),
+        parser: None,
+        unwrap: ask.unwrap,
+        zone: None,
+        source: None,
+        application: None,
+    };
+    match ask.input {
+        Input::Json | Input::Unsaid => read_json(body, &mut request)?,
+        Input::Ndjson => request.lines = text_lines(body),
+        Input::Lines(parser) => {
+            request.parser = parser;
+            request.lines = text_lines(body);
+        }
+    }
+    match &request.lines {
+        Lines::Many(lines) if lines.is_empty() => {
+            Err(Reply::error(422, "empty_body", "nothing to parse: send raw_log, raw_logs or lines of text"))
+        }
+        _ => Ok(request),
+    }
+}
+
+/// The lines of a text body, blank ones left out.
+fn text_lines(body: &[u8]) -> Lines {
+    let lines = body
+        .split(|&b| b == b'\n')
+        .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
+        .filter(|line| !line.trim_ascii().is_empty())
+        .map(|line| String::from_utf8_lossy(line).into_owned());
+    Lines::Many(lines.collect())
+}
+
+fn read_json(body: &[u8], request: &mut Request) -> Result<(), Reply> {
+    let text = match std::str::from_utf8(body) {
+        Ok(text) => text,
+        Err(error) => {
+            let message = format!("malformed JSON: byte {} is not UTF-8", error.valid_up_to() + 1);
+            return Err(Reply::error(400, "malformed_json", &message));
+        }
+    };
+    if text.trim_ascii().is_empty() {
+        return Err(Reply::error(422, "empty_body", "the body is empty: send {\"raw_log\": \"...\"}"));
+    }
+    let value = json::whole(text).map_err(|error| malformed_reply(body, error.at, error.reason))?;
+    if !value.is_object() {
+        let message = "the body is no object: send {\"raw_log\": \"...\"} or {\"raw_logs\": [...]}";
+        return Err(Reply::error(422, "not_an_object", message));
+    }
+    let mut lines = None;
+    let mut wrong = None;
+    let mut cursor = json::Cursor::new(value.raw);
+    let walked = cursor.object(|_, key, value| {
+        if wrong.is_none() {
+            wrong = member(key.raw, &value, request, &mut lines).err();
+        }
+    });
+    walked.map_err(|error| malformed_reply(body, error.at, error.reason))?;
+    if let Some(reply) = wrong {
+        return Err(reply);
+    }
+    match lines {
+        Some(lines) => request.lines = lines,
+        None => {
+            let message = "neither raw_log nor raw_logs: send {\"raw_log\": \"...\"} or {\"raw_logs\": [...]}";
+            return Err(Reply::error(422, "no_raw_log", message));
+        }
+    }
+    Ok(())
+}
+
+fn member(key: &str, value: &Value, request: &mut Request, lines: &mut Option<Lines>) -> Result<(), Reply> {
+    if value.is_null() {
+        return Ok(());
+    }
+    let string = || {
+        let raw = value.string().ok_or_else(|| wrong_type(key, "a string"))?;
+        let mut text = Vec::with_capacity(raw.len());
+        push_unescaped(raw, &mut text);
+        Ok::<_, Reply>(String::from_utf8(text).unwrap_or_default())
+    };
+    match key {
+        "raw_log" => *lines = Some(Lines::One(string()?)),
+        "raw_logs" => *lines = Some(Lines::Many(strings(value)?)),
+        "format" => request.parser = ask::parser(&string()?)?,
+        "timezone" => request.zone = Some(ask::zone(&string()?)?),
+        "source" => request.source = Some(string()?),
+        "application" => request.application = Some(string()?),
+        "unwrap" => {
+            request.unwrap = match value.raw {
+                "true" => true,
+                "false" => false,
+                _ => return Err(wrong_type(key, "true or false")),
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn strings(value: &Value) -> Result<Vec<String>, Reply> {
+    let wrong = || wrong_type("raw_logs", "an array of strings");
+    let mut cursor = json::Cursor::new(value.raw);
+    let mut out = Vec::new();
+    let mut more = cursor.enter_array().map_err(|_| wrong())?;
+    while more {
+        let element = cursor.value().map_err(|_| wrong())?;
+        let mut text = Vec::new();
+        push_unescaped(element.string().ok_or_else(wrong)?, &mut text);
+        out.push(String::from_utf8(text).unwrap_or_default());
+        more = cursor.next_element().map_err(|_| wrong())?;
+    }
+    Ok(out)
+}
+
+fn wrong_type(key: &str, want: &str) -> Reply {
+    Reply::error(422, "wrong_type", &format!("`{key}` must be {want}"))
+}

@@ -1,0 +1,181 @@
+//! One shard: a thread, its ring, its connections, its log. The table of contents of the write path:
+//!
+//! accept ([`crate::listen`]) → frame and parse ([`crate::doors`], [`crate::ingest`]) → append and acknowledge
+//! ([`crate::ingest::appender`]) → store and tail ([`crate::store`], [`crate::tail`]); what is no ingest goes to the
+//! sidecar ([`crate::relay`]).
+//!
+//! It wires, it never decides.
+
+use std::cell::RefCell;
+use std::net::TcpStream;
+use std::os::fd::OwnedFd;
+use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_lite::FutureExt;
+use record::batch::STREAMS_DEFAULT;
+use record::{BatchBuilder, IdSource};
+use tokio::sync::mpsc;
+
+use crate::body_memory::BodyMemory;
+use crate::config::{Config, Upstream};
+use crate::conn::{Conn, Connections, ReadBuffer, read_buffer};
+use crate::health::Health;
+use crate::ingest::{AppendFailure, Appender, Defaults, Destination};
+use crate::metrics::{Metrics, ShardMetrics};
+use crate::queue::LogPosition;
+use crate::queue::local::{LocalLog, Options, Recovery};
+use crate::store::parquet::ParquetStore;
+use crate::tail::Tail;
+
+/// Empty batch builders kept for the next bodies.
+const BUILDERS_KEPT_MAX: usize = 16;
+/// Between two looks at whether the last connections have ended, once a stop has begun.
+const STOP_LOOK: Duration = Duration::from_millis(5);
+
+/// What other threads tell a shard.
+#[derive(Debug)]
+pub enum Message {
+    Accepted(TcpStream),
+    Covered(LogPosition),
+    Stop,
+}
+
+/// What a shard is made from.
+pub struct Seed {
+    pub index: u16,
+    pub config: Arc<Config>,
+    pub upstream: Upstream,
+    pub log_dir: PathBuf,
+    pub recovery: Recovery,
+    pub log_options: Options,
+    pub store: Arc<ParquetStore>,
+    pub tail: Tail,
+    pub metrics: Arc<Metrics>,
+    pub shard_metrics: Arc<ShardMetrics>,
+    pub health: Arc<Health>,
+    /// Open connections, which the accepting thread balances by.
+    pub load: Arc<AtomicUsize>,
+    pub inbox: mpsc::UnboundedReceiver<Message>,
+}
+
+/// What the connections of a shard share.
+pub struct Shard {
+    pub config: Arc<Config>,
+    pub defaults: Defaults,
+    pub upstream: Upstream,
+    pub scratch: ReadBuffer,
+    pub ids: RefCell<IdSource>,
+    pub builders: Builders,
+    pub appender: Appender,
+    pub body_memory: Rc<BodyMemory>,
+    pub connections: Rc<Connections>,
+    pub metrics: Arc<Metrics>,
+    pub shard_metrics: Arc<ShardMetrics>,
+    pub health: Arc<Health>,
+    queue_bytes_max: u64,
+}
+
+impl Shard {
+    /// Why nothing more can be stored now, if so: asked on the head of a request.
+    pub fn refuses(&self) -> Option<AppendFailure> {
+        let reading = self.shard_metrics.reading();
+        if let Some(failure @ AppendFailure::Failed(_)) = reading.failure {
+            return Some(failure);
+        }
+        let full = reading.bytes >= self.queue_bytes_max;
+        full.then_some(AppendFailure::QueueFull { bytes: reading.bytes, max: self.queue_bytes_max })
+    }
+}
+
+/// Empty batch builders, used again and again.
+#[derive(Default)]
+pub struct Builders(RefCell<Vec<BatchBuilder>>);
+
+impl Builders {
+    pub fn take(&self) -> BatchBuilder {
+        self.0.borrow_mut().pop().unwrap_or_else(|| BatchBuilder::new(STREAMS_DEFAULT))
+    }
+
+    pub fn give(&self, mut builder: BatchBuilder) {
+        builder.clear();
+        let mut kept = self.0.borrow_mut();
+        if kept.len() < BUILDERS_KEPT_MAX {
+            kept.push(builder);
+        }
+    }
+}
+
+/// Runs a shard until it is told to stop. `ready` is called once the log is open, with the error if it is not.
+pub async fn run(seed: Seed, ready: impl FnOnce(Result<(), String>)) {
+    let Seed { index, config, store, tail, mut inbox, load, .. } = seed;
+    let queue_bytes_max = seed.log_options.bytes_max;
+    let log = match LocalLog::open(&seed.log_dir, index, seed.recovery, seed.log_options).await {
+        Ok(log) => log,
+        Err(error) => return ready(Err(error.to_string())),
+    };
+    seed.shard_metrics.depth(log.depth());
+    let shard = Rc::new(Shard {
+        defaults: Defaults { zone: config.timezone.clone(), unwrap: config.unwrap },
+        config: config.clone(),
+        upstream: seed.upstream,
+        scratch: read_buffer(),
+        ids: RefCell::new(crate::clock::id_source()),
+        builders: Builders::default(),
+        appender: Appender::new(STREAMS_DEFAULT),
+        body_memory: Rc::default(),
+        connections: Rc::default(),
+        metrics: seed.metrics,
+        shard_metrics: seed.shard_metrics.clone(),
+        health: seed.health,
+        queue_bytes_max,
+    });
+    let destination = Destination { shard: index, queue_bytes_max, store, tail, metrics: seed.shard_metrics };
+    let appending = glommio::spawn_local({
+        let shard = shard.clone();
+        async move { shard.appender.run(&log, &destination).await }
+    });
+    ready(Ok(()));
+    while let Some(message) = inbox.recv().await {
+        match message {
+            Message::Accepted(socket) => accept(&shard, socket, &load),
+            Message::Covered(position) => shard.appender.covered(position),
+            Message::Stop => break,
+        }
+    }
+    shard.connections.stop();
+    let deadline = Instant::now() + config.stop_timeout;
+    while !shard.connections.is_empty() && Instant::now() < deadline {
+        glommio::timer::sleep(STOP_LOOK).await;
+    }
+    if !shard.connections.is_empty() {
+        tracing::warn!(connections = shard.connections.len(), "stopped before these connections had ended");
+    }
+    shard.appender.stop();
+    appending.await;
+}
+
+/// Starts a task for a connection. Whatever happens in it, a fault of this program included, ends that connection and
+/// nothing else.
+fn accept(shard: &Rc<Shard>, socket: TcpStream, load: &Arc<AtomicUsize>) {
+    let stream = crate::sys::adopt(OwnedFd::from(socket));
+    let shard = shard.clone();
+    let load = load.clone();
+    shard.metrics.connection(1);
+    glommio::spawn_local(async move {
+        let conn = Conn::new(stream, shard.scratch.clone());
+        let listed = shard.connections.list(conn.fd());
+        let metrics = shard.metrics.clone();
+        if AssertUnwindSafe(crate::doors::serve(shard, conn, listed)).catch_unwind().await.is_err() {
+            metrics.panic();
+            tracing::error!("a fault in the program ended a connection; please report it with the message above");
+        }
+        metrics.connection(-1);
+        load.fetch_sub(1, Ordering::Relaxed);
+    })
+    .detach();
+}

@@ -1,0 +1,237 @@
+//! One file of the store, as queries read it. Its footer is read at the first question and kept.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection,
+};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
+use parquet::file::page_index::column_index::ColumnIndexMetaData;
+use parquet::file::reader::{ChunkReader, Length};
+use parquet::file::statistics::Statistics;
+use record::Timestamp;
+
+use super::manifest::FileEntry;
+use super::schema::{ColumnSet, TIMESTAMP, TypedColumn, reading_schema};
+use super::tally::Tally;
+use super::view::View;
+use super::writer::TALLY_KEY;
+use crate::store::QueryError;
+
+/// Rows that are decoded at a time.
+const STEP_ROWS_MAX: usize = 8192;
+
+#[derive(Debug)]
+pub struct DataFile {
+    pub entry: FileEntry,
+    path: PathBuf,
+    /// Held open, so that whoever reads it is not hurt when it is removed.
+    file: Arc<File>,
+    footer: OnceLock<Footer>,
+    tally: OnceLock<Option<Tally>>,
+    /// Whether the file goes once nobody reads it any more.
+    superseded: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Footer {
+    arrow: ArrowReaderMetadata,
+    typed: Vec<TypedColumn>,
+}
+
+/// A run of rows of one row group: a page of timestamps, within which all others are read.
+#[derive(Clone, Debug)]
+pub struct Page {
+    pub group: usize,
+    pub rows: Range<usize>,
+    pub first: Timestamp,
+    pub last: Timestamp,
+}
+
+impl DataFile {
+    pub fn open(dir: &Path, entry: FileEntry) -> io::Result<DataFile> {
+        let path = dir.join(&entry.name);
+        let file = File::open(&path)?;
+        let bytes = file.metadata()?.len();
+        if bytes != entry.bytes {
+            return Err(io::Error::other(format!("it is {bytes} bytes long and should be {}", entry.bytes)));
+        }
+        Ok(DataFile {
+            entry,
+            path,
+            file: Arc::new(file),
+            footer: OnceLock::new(),
+            tally: OnceLock::new(),
+            superseded: AtomicBool::new(false),
+        })
+    }
+
+    /// Removes the file from disk once the last snapshot that holds it is gone.
+    pub fn supersede(&self) {
+        self.superseded.store(true, Ordering::Relaxed);
+    }
+
+    /// The metadata keys that have a column of their own.
+    pub fn typed(&self) -> Result<&[TypedColumn], QueryError> {
+        Ok(&self.footer()?.typed)
+    }
+
+    pub fn groups(&self) -> Result<usize, QueryError> {
+        Ok(self.metadata()?.num_row_groups())
+    }
+
+    /// The first and the last time of a row group.
+    pub fn group_span(&self, group: usize) -> Result<(Timestamp, Timestamp), QueryError> {
+        let statistics = self.metadata()?.row_group(group).column(TIMESTAMP).statistics();
+        if let Some(Statistics::Int64(times)) = statistics
+            && let (Some(first), Some(last)) = (times.min_opt(), times.max_opt())
+        {
+            return Ok((Timestamp::clamped(*first), Timestamp::clamped(*last)));
+        }
+        Ok((self.entry.first, self.entry.last))
+    }
+
+    /// The pages of a row group, in ascending order.
+    pub fn pages(&self, group: usize) -> Result<Vec<Page>, QueryError> {
+        let metadata = self.metadata()?;
+        let rows = metadata.row_group(group).num_rows() as usize;
+        let index = metadata.page_index_for_row_group(group);
+        let (first, last) = self.group_span(group)?;
+        let (Some(places), Some(ColumnIndexMetaData::INT64(times))) =
+            (index.page_locations(TIMESTAMP), index.column_index(TIMESTAMP))
+        else {
+            return Ok(vec![Page { group, rows: 0..rows, first, last }]);
+        };
+        let starts = places.iter().map(|place| place.first_row_index as usize);
+        let ends = starts.clone().skip(1).chain([rows]);
+        let pages = starts.zip(ends).enumerate().map(|(at, (start, end))| Page {
+            group,
+            rows: start..end,
+            first: times.min_value(at).map_or(first, |first| Timestamp::clamped(*first)),
+            last: times.max_value(at).map_or(last, |last| Timestamp::clamped(*last)),
+        });
+        Ok(pages.collect())
+    }
+
+    /// Hands on `columns` of the rows in `ranges` of a row group, a step at a time, in ascending order.
+    pub fn read(
+        &self,
+        group: usize,
+        ranges: &[Range<usize>],
+        columns: ColumnSet,
+        visit: &mut dyn FnMut(&View<'_>) -> Result<(), QueryError>,
+    ) -> Result<(), QueryError> {
+        let footer = self.footer()?;
+        let metadata = footer.arrow.metadata();
+        let rows = metadata.row_group(group).num_rows() as usize;
+        let mask = ProjectionMask::roots(footer.arrow.parquet_schema(), columns.iter());
+        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(Pread(self.file.clone()), footer.arrow.clone())
+            .with_row_groups(vec![group])
+            .with_projection(mask)
+            .with_row_selection(RowSelection::from_consecutive_ranges(ranges.iter().cloned(), rows))
+            .with_batch_size(STEP_ROWS_MAX)
+            .build()
+            .map_err(|error| self.broken(&error))?;
+        for batch in reader {
+            let batch = batch.map_err(|error| self.broken(&error))?;
+            let view = View::new(&batch, columns, &footer.typed);
+            visit(&view.ok_or_else(|| self.broken(&"a column has another type"))?)?;
+        }
+        Ok(())
+    }
+
+    /// The counts kept with the file, where it has them.
+    pub fn tally(&self) -> Result<Option<&Tally>, QueryError> {
+        let metadata = self.metadata()?;
+        let tally = self.tally.get_or_init(|| {
+            let pairs = metadata.file_metadata().key_value_metadata()?;
+            let text = pairs.iter().find(|pair| pair.key == TALLY_KEY)?.value.as_deref()?;
+            Tally::parse(text)
+        });
+        Ok(tally.as_ref())
+    }
+
+    fn metadata(&self) -> Result<&Arc<ParquetMetaData>, QueryError> {
+        Ok(self.footer()?.arrow.metadata())
+    }
+
+    fn footer(&self) -> Result<&Footer, QueryError> {
+        if let Some(footer) = self.footer.get() {
+            return Ok(footer);
+        }
+        let footer = self.load_footer().map_err(|error| self.broken(&error))?;
+        Ok(self.footer.get_or_init(|| footer))
+    }
+
+    fn load_footer(&self) -> Result<Footer, ParquetError> {
+        let options =
+            ArrowReaderOptions::new().with_skip_arrow_metadata(true).with_page_index_policy(PageIndexPolicy::Optional);
+        let plain = ArrowReaderMetadata::load(&Pread(self.file.clone()), options)?;
+        let (schema, typed) = reading_schema(plain.schema())
+            .ok_or_else(|| ParquetError::General("its columns are not those of this store".to_owned()))?;
+        // The same footer, read with columns that repeat as dictionaries.
+        let options = ArrowReaderOptions::new().with_schema(schema);
+        let arrow = ArrowReaderMetadata::try_new(plain.metadata().clone(), options)?;
+        Ok(Footer { arrow, typed })
+    }
+
+    fn broken(&self, error: &dyn std::fmt::Display) -> QueryError {
+        QueryError::Store(format!("{} is damaged: {error}: run `logboom fsck`", self.path.display()))
+    }
+}
+
+impl Drop for DataFile {
+    fn drop(&mut self) {
+        // If it fails, the next start finds a file that no manifest names, and removes it.
+        if *self.superseded.get_mut()
+            && let Err(error) = std::fs::remove_file(&self.path)
+        {
+            tracing::warn!("{} is no longer needed and cannot be removed: {error}", self.path.display());
+        }
+    }
+}
+
+/// A file that is read at a place without moving any other reader's.
+struct Pread(Arc<File>);
+
+impl Length for Pread {
+    fn len(&self) -> u64 {
+        self.0.metadata().map_or(0, |metadata| metadata.len())
+    }
+}
+
+impl ChunkReader for Pread {
+    type T = io::BufReader<PreadFrom>;
+
+    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
+        Ok(io::BufReader::new(PreadFrom { file: self.0.clone(), at: start }))
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
+        let mut bytes = vec![0; length];
+        self.0.read_exact_at(&mut bytes, start)?;
+        Ok(bytes.into())
+    }
+}
+
+struct PreadFrom {
+    file: Arc<File>,
+    at: u64,
+}
+
+impl Read for PreadFrom {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read_at(out, self.at)?;
+        self.at += count as u64;
+        Ok(count)
+    }
+}

@@ -1,0 +1,192 @@
+//! The command line. Flags of settings are made from the one list in [`crate::config`].
+
+use std::path::PathBuf;
+
+use clap::{Arg, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+
+use crate::config::SETTINGS;
+
+/// Takes logs in at the speed of the machine; finds them and shows them live.
+#[derive(Debug, Parser)]
+#[command(name = "logboom", version, about, propagate_version = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    #[command(flatten)]
+    pub config: ConfigFile,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct ConfigFile {
+    /// A settings file instead of ./logboom.toml
+    #[arg(long = "config", value_name = "FILE", env = "LOGBOOM_CONFIG", global = true)]
+    pub file: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Take logs, keep them, and show them: all of Logboom in one process (what `logboom` alone does)
+    Serve,
+    /// Read lines, of whatever format, and print a JSON record for each
+    Parse(Parse),
+    /// Show logs as they arrive
+    Tail(Tail),
+    /// Find logs
+    Query(Query),
+    /// Say what on this machine is in the way, and how to mend it
+    Doctor,
+    /// Show the settings in force, and where each came from
+    Config(Config),
+}
+
+#[derive(Debug, Args)]
+pub struct Parse {
+    /// Files to read; none, or -: standard input
+    pub files: Vec<PathBuf>,
+    /// Hold every line to this format instead of finding it out (GET /parse/formats lists them)
+    #[arg(long)]
+    pub format: Option<String>,
+    /// Where times without a zone are taken to be
+    #[arg(long, default_value = "UTC")]
+    pub timezone: String,
+    /// Leave logs that are wrapped in a log as they are
+    #[arg(long)]
+    pub no_unwrap: bool,
+    /// Source of records whose line names none
+    #[arg(long, default_value = "")]
+    pub source: String,
+    /// Application of records whose line names none
+    #[arg(long, default_value = "")]
+    pub application: String,
+}
+
+/// The filters of `GET /logs/`, by the same names.
+#[derive(Debug, Args)]
+pub struct Filters {
+    /// Only these levels, with commas between
+    #[arg(long)]
+    pub level: Option<String>,
+    /// Only this level and above
+    #[arg(long)]
+    pub level_min: Option<String>,
+    /// Only this source
+    #[arg(long)]
+    pub source: Option<String>,
+    /// Only this application
+    #[arg(long)]
+    pub application: Option<String>,
+    /// Only records whose metadata has this value
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub metadata: Vec<String>,
+    /// Words that must occur, "phrases", -not, or, field:value
+    #[arg(value_name = "QUERY")]
+    pub q: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Server {
+    /// The server to ask
+    #[arg(long, env = "LOGBOOM_URL", default_value = "http://127.0.0.1:5000")]
+    pub url: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// A line for people
+    Text,
+    /// The record as JSON
+    Ndjson,
+}
+
+#[derive(Debug, Args)]
+pub struct Tail {
+    #[command(flatten)]
+    pub server: Server,
+    #[command(flatten)]
+    pub filters: Filters,
+    /// Default: text on a terminal, ndjson elsewhere
+    #[arg(long)]
+    pub format: Option<Output>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum QueryOutput {
+    /// A line for people
+    Text,
+    /// The record as JSON
+    Ndjson,
+    /// A table with commas (only with --export)
+    Csv,
+}
+
+#[derive(Debug, Args)]
+pub struct Query {
+    #[command(flatten)]
+    pub server: Server,
+    #[command(flatten)]
+    pub filters: Filters,
+    /// Only records from this time on
+    #[arg(long)]
+    pub from: Option<String>,
+    /// Only records before this time
+    #[arg(long)]
+    pub to: Option<String>,
+    /// At most this many records, newest first
+    #[arg(long, default_value_t = 100)]
+    pub limit: u64,
+    /// All that matches, without a limit, as one stream
+    #[arg(long, conflicts_with = "limit")]
+    pub export: bool,
+    /// Default: text on a terminal, ndjson elsewhere
+    #[arg(long)]
+    pub format: Option<QueryOutput>,
+}
+
+#[derive(Debug, Args)]
+pub struct Config {
+    /// As a logboom.toml that sets every setting to what is in force
+    #[arg(long)]
+    pub toml: bool,
+    /// As the table of docs/CONFIGURATION.md
+    #[arg(long, hide = true)]
+    pub markdown: bool,
+}
+
+/// Commands that take the flags of settings, besides none at all.
+const WITH_SETTINGS: [&str; 3] = ["serve", "doctor", "config"];
+
+/// Reads the command line; ends the process where it is wrong, or asks for help.
+pub fn parse() -> (Cli, ArgMatches) {
+    let matches = command().get_matches();
+    match Cli::from_arg_matches(&matches) {
+        Ok(cli) => (cli, matches),
+        Err(error) => error.exit(),
+    }
+}
+
+pub fn command() -> clap::Command {
+    let mut command = with_settings(Cli::command());
+    for name in WITH_SETTINGS {
+        command = command.mut_subcommand(name, with_settings);
+    }
+    command
+}
+
+fn with_settings(command: clap::Command) -> clap::Command {
+    command.args(SETTINGS.iter().map(|setting| {
+        Arg::new(setting.key)
+            .long(setting.flag())
+            .value_name(setting.value)
+            .help(setting.help)
+            .help_heading(setting.section)
+            .value_parser(clap::value_parser!(String))
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_command_line_is_sound() {
+        super::command().debug_assert();
+    }
+}
