@@ -56,7 +56,9 @@ pub fn run(config: Config) -> Result<ExitCode, Failure> {
 
     let address = running.local_addr();
     if !address.ip().is_loopback() {
-        tracing::warn!("{address} can be reached from outside, and there is no authentication yet: let nobody near it who may not read and write all logs");
+        tracing::warn!(
+            "{address} can be reached from outside, and there is no authentication yet: let nobody near it who may not read and write all logs"
+        );
     }
     greet(address, &shown);
 

@@ -4,7 +4,7 @@
 //! and size what a group takes until it is on the disk, and the CPU time of the process (the ring's own workers are in it,
 //! the kernel's are not). Rounds of all ways take turns and the median round is shown, so that a machine that is used by
 //! others is unfair to all of them alike. `busy`: a thread keeps one core busy meanwhile, as a client on the same machine would.
-//! The figures behind `docs/decisions/0002-local-log-io.md`.
+//! The figures behind `docs/decisions/0003-local-log-io.md`.
 
 use std::io;
 use std::path::{Path, PathBuf};

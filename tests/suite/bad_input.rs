@@ -65,7 +65,9 @@ fn broken_json_is_400_and_no_record_is_422() {
             assert_eq!(answer.status, status, "{door} {body:?}: {}", answer.text());
         }
     }
-    for (body, status) in [("", 422), ("[]", 422), ("{\"logs\":[]}", 422), ("{", 400), ("[{]", 400), ("3", 422), ("null", 422)] {
+    for (body, status) in
+        [("", 422), ("[]", 422), ("{\"logs\":[]}", 422), ("{", 400), ("[{]", 400), ("3", 422), ("null", 422)]
+    {
         let answer = post(&server, "/data/batch", body.as_bytes());
         assert_eq!(answer.status, status, "{body:?}: {}", answer.text());
     }

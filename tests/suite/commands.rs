@@ -34,7 +34,11 @@ fn parse_prints_a_record_for_each_line() {
         assert!(lines[0].contains(part), "{part} in {}", lines[0]);
     }
     assert!(lines[1].contains("\"message\":\"plain two\"") && lines[2].contains("\"message\":\"last\""));
-    assert!(!out.status.success() && told(&out).contains("line 4") && told(&out).contains("line_bytes_max"), "{}", told(&out));
+    assert!(
+        !out.status.success() && told(&out).contains("line 4") && told(&out).contains("line_bytes_max"),
+        "{}",
+        told(&out)
+    );
     let out = run(&["parse", "--format", "json", "-"], b"{}\nnot json\n");
     assert!(said(&out).lines().count() == 1 && told(&out).contains("line 2"), "{} {}", said(&out), told(&out));
     let out = run(&["parse", "--format", "klingon"], b"");
@@ -47,7 +51,8 @@ fn parse_prints_a_record_for_each_line() {
 fn query_finds_pages_and_exports() {
     let server = Server::start();
     let url = format!("http://{}", server.address);
-    let body: String = (0..2_500).map(|index| format!("{{\"message\":\"m {index}\",\"level\":\"warn\",\"n\":{index}}}\n")).collect();
+    let body: String =
+        (0..2_500).map(|index| format!("{{\"message\":\"m {index}\",\"level\":\"warn\",\"n\":{index}}}\n")).collect();
     assert_eq!(server.post("/data/batch", "application/x-ndjson", body).status, 202);
     server.wait_for_count("", 2_500);
     let lines = |arguments: &[&str]| {
@@ -83,16 +88,23 @@ fn tail_shows_what_arrives_and_waits_for_a_restart() {
     let mut tail = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(tail.stdout.take().unwrap()).lines();
     let post = |server: &Server, message: &str| {
-        assert_eq!(server.post("/data/fast", "application/json", format!(r#"{{"level":"INFO","message":"no"}}"#)).status, 202);
+        assert_eq!(
+            server.post("/data/fast", "application/json", format!(r#"{{"level":"INFO","message":"no"}}"#)).status,
+            202
+        );
         let record = format!(r#"{{"level":"ERROR","message":"{message}"}}"#);
         assert_eq!(server.post("/data/fast", "application/json", record).status, 202);
     };
-    wait_until("the viewer", || server.get("/metrics").text().lines().any(|line| line.contains("viewers") && line.ends_with(" 1")));
+    wait_until("the viewer", || {
+        server.get("/metrics").text().lines().any(|line| line.contains("viewers") && line.ends_with(" 1"))
+    });
     post(&server, "first");
     assert!(lines.next().unwrap().unwrap().contains("\"message\":\"first\""));
     server.stop();
     let server = Server::at(&data, &["--listen", &address]);
-    wait_until("the viewer again", || server.get("/metrics").text().lines().any(|line| line.contains("viewers") && line.ends_with(" 1")));
+    wait_until("the viewer again", || {
+        server.get("/metrics").text().lines().any(|line| line.contains("viewers") && line.ends_with(" 1"))
+    });
     post(&server, "second");
     assert!(lines.next().unwrap().unwrap().contains("\"message\":\"second\""));
     assert!(Command::new("kill").args(["-INT", &tail.id().to_string()]).status().unwrap().success());

@@ -97,7 +97,8 @@ fn status(stream: &mut TcpStream) -> Option<u16> {
         answer.extend_from_slice(&piece[..count]);
         let text = String::from_utf8_lossy(&answer);
         let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-        let length = head.to_ascii_lowercase().split("content-length:").nth(1)?.split("\r\n").next()?.trim().parse().ok()?;
+        let length =
+            head.to_ascii_lowercase().split("content-length:").nth(1)?.split("\r\n").next()?.trim().parse().ok()?;
         if body.len() >= length {
             return head.split(' ').nth(1)?.parse().ok();
         }
@@ -118,7 +119,8 @@ fn killed_start(data: &Path, after: Duration) {
 fn stored(server: &Server, query: &str) -> BTreeMap<u64, u32> {
     let mut found = BTreeMap::new();
     for line in server.get(&format!("/logs/export?format=ndjson{query}")).text().lines() {
-        let number = sonic_rs::get(line, sonic_rs::pointer!["metadata", "number"]).ok().and_then(|value| value.as_u64());
+        let number =
+            sonic_rs::get(line, sonic_rs::pointer!["metadata", "number"]).ok().and_then(|value| value.as_u64());
         *found.entry(number.unwrap_or_else(|| panic!("no number in {line}"))).or_default() += 1;
     }
     found
@@ -127,7 +129,8 @@ fn stored(server: &Server, query: &str) -> BTreeMap<u64, u32> {
 #[test]
 fn what_was_acknowledged_is_there_once() {
     let rounds = variable("ROUNDS").unwrap_or(ROUNDS);
-    let seed = variable("SEED").unwrap_or_else(|| std::time::UNIX_EPOCH.elapsed().map_or(1, |now| now.as_nanos() as u64 | 1));
+    let seed =
+        variable("SEED").unwrap_or_else(|| std::time::UNIX_EPOCH.elapsed().map_or(1, |now| now.as_nanos() as u64 | 1));
     let mut random = Random(seed.max(1));
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");

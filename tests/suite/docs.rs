@@ -88,7 +88,8 @@ fn imports_run_one_way() {
         ("loadgen/Cargo.toml", &["engine", "record"]),
     ] {
         let named = dependencies(manifest);
-        let wrong: Vec<_> = named.iter().filter(|name| OURS.contains(&name.as_str()) && !allowed.contains(&name.as_str())).collect();
+        let wrong: Vec<_> =
+            named.iter().filter(|name| OURS.contains(&name.as_str()) && !allowed.contains(&name.as_str())).collect();
         assert!(wrong.is_empty(), "{manifest} imports {wrong:?}");
         let glommio = named.iter().any(|name| name == "glommio");
         assert_eq!(glommio, manifest == "engine/Cargo.toml", "only engine names glommio: {manifest}");
@@ -127,15 +128,20 @@ fn what_the_readme_tells_to_send_is_taken() {
     let server = Server::start();
     let readme = read("README.md");
     let blocks: Vec<&str> = readme.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    let scripts: Vec<&&str> = blocks.iter().filter(|block| block.contains("curl") || block.contains("logboom ")).collect();
+    let scripts: Vec<&&str> =
+        blocks.iter().filter(|block| block.contains("curl") || block.contains("logboom ")).collect();
     assert!(!scripts.is_empty(), "the README has something to try");
     let folder = tempfile::tempdir().unwrap();
     let program = Path::new(crate::harness::BINARY).parent().unwrap();
     let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap_or_default());
     for script in scripts {
         // The server runs already, elsewhere; a tail would never end.
-        let lines: Vec<&str> = script.lines().filter(|line| !line.starts_with("cargo run") && !line.starts_with("logboom tail")).collect();
-        let script = lines.join("\n").replace("127.0.0.1:5000", &server.address.to_string()).replace("curl ", "curl -sS --fail-with-body ");
+        let lines: Vec<&str> =
+            script.lines().filter(|line| !line.starts_with("cargo run") && !line.starts_with("logboom tail")).collect();
+        let script = lines
+            .join("\n")
+            .replace("127.0.0.1:5000", &server.address.to_string())
+            .replace("curl ", "curl -sS --fail-with-body ");
         let mut command = Command::new("bash");
         command.args(["-euc", &script]).current_dir(folder.path()).env("PATH", &path);
         let out = command.env("LOGBOOM_URL", format!("http://{}", server.address)).output().unwrap();

@@ -59,8 +59,12 @@ impl Server {
         let mut command = logboom(parent);
         command.arg("serve").args(["--listen", "127.0.0.1:0", "--data-dir"]).arg(data).args(flags);
         let _ = std::fs::remove_file(data.join("listen"));
-        let mut child =
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary starts");
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
         let told = Arc::new(Mutex::new(String::new()));
         let stderr = BufReader::new(child.stderr.take().expect("stderr is piped"));
         let into = told.clone();

@@ -9,7 +9,8 @@ use crate::harness::{Server, request, text};
 
 const RECORD: &str = r#"{"timestamp": "2025-11-11T16:00:00", "level": "ERROR",
   "source": "web-server", "application": "api", "message": "Database connection failed", "metadata": {"user_id": 12345}}"#;
-const RAW: &str = r#"{"raw_log": "{\"timestamp\":\"2025-11-11T16:00:00\",\"level\":\"ERROR\",\"message\":\"Failed\"}"}"#;
+const RAW: &str =
+    r#"{"raw_log": "{\"timestamp\":\"2025-11-11T16:00:00\",\"level\":\"ERROR\",\"message\":\"Failed\"}"}"#;
 
 #[test]
 fn the_first_examples_work_as_they_are_written() {
@@ -99,11 +100,16 @@ fn types_decide_how_a_body_is_read() {
 #[test]
 fn good_and_bad_records_are_told_apart_by_index() {
     let server = Server::start();
-    let answer = server.post("/data/batch", "application/x-ndjson", "{\"message\":\"a\"}\n\n{broken\n{\"message\":\"b\"}\n{\"x\":\n");
+    let answer = server.post(
+        "/data/batch",
+        "application/x-ndjson",
+        "{\"message\":\"a\"}\n\n{broken\n{\"message\":\"b\"}\n{\"x\":\n",
+    );
     assert_eq!(answer.status, 202, "{}", answer.text());
     let answer = answer.json();
     assert_eq!((answer["accepted"].as_u64(), answer["rejected"].as_u64()), (Some(2), Some(2)), "{answer:?}");
-    let indices: Vec<_> = answer["errors"].as_array().expect("errors").iter().map(|error| error["index"].as_u64()).collect();
+    let indices: Vec<_> =
+        answer["errors"].as_array().expect("errors").iter().map(|error| error["index"].as_u64()).collect();
     // From zero, and blank lines count.
     assert_eq!(indices, [Some(2), Some(4)]);
     server.wait_for_count("", 2);
@@ -260,7 +266,10 @@ fn parse_only_parses_unless_told_to_store() {
 fn the_servers_own_figures_add_up() {
     let server = Server::start();
     assert_eq!(server.post("/data/fast", "application/json", RECORD).status, 202);
-    assert_eq!(server.post("/data/batch", "application/x-ndjson", "{\"message\":\"a\"}\n{\"message\":\"b\"}").status, 202);
+    assert_eq!(
+        server.post("/data/batch", "application/x-ndjson", "{\"message\":\"a\"}\n{\"message\":\"b\"}").status,
+        202
+    );
     assert_eq!(server.post("/data/fast", "application/json", "{").status, 400);
     let health = server.get("/health");
     assert_eq!((health.status, text(&health.json(), "status").as_str()), (200, "ok"), "{}", health.text());

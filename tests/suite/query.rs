@@ -56,7 +56,10 @@ fn pages_stay_right_while_rows_arrive_and_files_change() {
     }
     let expected: Vec<u64> = (0..5_000).rev().collect();
     assert_eq!(seen, expected);
-    let other = server.get(&format!("/logs/?limit=10&level=ERROR&cursor={}", server.get("/logs/?limit=10").json()["next_cursor"].as_str().unwrap()));
+    let other = server.get(&format!(
+        "/logs/?limit=10&level=ERROR&cursor={}",
+        server.get("/logs/?limit=10").json()["next_cursor"].as_str().unwrap()
+    ));
     assert_eq!(other.status, 400, "a cursor belongs to its filter: {}", other.text());
 }
 
@@ -127,14 +130,27 @@ fn counts_are_exact_and_shapes_are_as_documented() {
     assert_eq!(histogram["interval_seconds"].as_u64(), Some(60), "{histogram:?}");
     let buckets = histogram["buckets"].as_array().expect("buckets");
     assert_eq!(buckets.len(), 20);
-    assert!(buckets.iter().all(|bucket| bucket["total"].as_u64() == Some(60) && bucket["levels"]["INFO"].as_u64() == Some(10)));
+    assert!(
+        buckets
+            .iter()
+            .all(|bucket| bucket["total"].as_u64() == Some(60) && bucket["levels"]["INFO"].as_u64() == Some(10))
+    );
     assert_eq!(text(&buckets[0], "from").get(..19), Some("2025-01-01T00:00:00"));
     let facets = server.get("/stats/facets?field=source&limit=3").json();
     let values = facets["values"].as_array().expect("values");
-    assert_eq!((values.len(), values[0]["count"].as_u64(), facets["other"].as_u64()), (3, Some(300), Some(300)), "{facets:?}");
+    assert_eq!(
+        (values.len(), values[0]["count"].as_u64(), facets["other"].as_u64()),
+        (3, Some(300), Some(300)),
+        "{facets:?}"
+    );
     let facets = server.get("/stats/facets?field=metadata.path&level=ERROR").json();
     assert_eq!(facets["values"].as_array().map(|values| values.len()), Some(5), "{facets:?}");
-    for bad in ["/stats/facets", "/stats/facets?field=nothing.of.the.kind:", "/stats/histogram?interval=x", "/stats/histogram?interval=2d"] {
+    for bad in [
+        "/stats/facets",
+        "/stats/facets?field=nothing.of.the.kind:",
+        "/stats/histogram?interval=x",
+        "/stats/histogram?interval=2d",
+    ] {
         let answer = server.get(bad);
         assert!(matches!(answer.status, 400 | 200), "{bad}: {}", answer.text());
     }
@@ -172,7 +188,11 @@ fn an_export_waits_for_a_slow_reader() {
         .collect();
     assert_eq!((export.lines().count(), found.len()), (50_000, 50_000), "one snapshot, each record once");
     let csv = server.get("/logs/export?format=csv&level=ERROR").text();
-    assert!(csv.starts_with("id,timestamp,level,source,application,message,metadata"), "{}", &csv[..200.min(csv.len())]);
+    assert!(
+        csv.starts_with("id,timestamp,level,source,application,message,metadata"),
+        "{}",
+        &csv[..200.min(csv.len())]
+    );
     // Whoever leaves early is not missed.
     let mut leaver = server.connect();
     leaver.send(&request("GET", "/logs/export?format=ndjson", &[], b""));

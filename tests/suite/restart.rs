@@ -25,7 +25,11 @@ fn data_is_found_again() {
         let id = text(&answer.json(), "id");
         fill(&server, expected as usize, 3_000);
         expected += 3_001;
-        if round % 2 == 0 { server.stop() } else { server.kill() }
+        if round % 2 == 0 {
+            server.stop()
+        } else {
+            server.kill()
+        }
         let server = Server::at(&data, &["--flush-age", "100ms"]);
         server.wait_for_count("", expected);
         assert_eq!(text(&server.get(&format!("/logs/{id}")).json(), "message"), format!("round {round}"));
@@ -41,7 +45,10 @@ fn a_stop_lets_requests_under_way_end() {
     let mut server = Server::start();
     let mut connection = server.connect();
     let body = "{\"message\":\"m\"}\n".repeat(1_000);
-    let head = format!("POST /data/batch HTTP/1.1\r\nHost: h\r\nContent-Type: application/x-ndjson\r\nContent-Length: {}\r\n\r\n", body.len());
+    let head = format!(
+        "POST /data/batch HTTP/1.1\r\nHost: h\r\nContent-Type: application/x-ndjson\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
     connection.send(head.as_bytes());
     connection.send(&body.as_bytes()[..5_000]);
     std::thread::sleep(Duration::from_millis(100));

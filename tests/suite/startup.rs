@@ -39,7 +39,11 @@ fn a_folder_in_use_is_told() {
     let server = Server::start();
     let data = server.data.to_string_lossy().into_owned();
     let pid = server.pid().to_string();
-    check(server.data.parent().unwrap(), &["--listen", "127.0.0.1:0", "--data-dir", &data], &[&data, "in use", &pid, "--data-dir"]);
+    check(
+        server.data.parent().unwrap(),
+        &["--listen", "127.0.0.1:0", "--data-dir", &data],
+        &[&data, "in use", &pid, "--data-dir"],
+    );
     assert_eq!(server.get("/health").status, 200);
 }
 
@@ -68,10 +72,20 @@ fn a_folder_that_cannot_be_written_is_told() {
 fn too_little_memlock_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let run = |command: &str| {
-        let script = format!("ulimit -l 16 && exec setpriv --no-new-privs --bounding-set -ipc_lock --inh-caps -ipc_lock {} {command} --listen 127.0.0.1:0", crate::harness::BINARY);
-        let out = std::process::Command::new("sh").args(["-c", &script]).current_dir(folder.path()).stdin(Stdio::null()).output();
+        let script = format!(
+            "ulimit -l 16 && exec setpriv --no-new-privs --bounding-set -ipc_lock --inh-caps -ipc_lock {} {command} --listen 127.0.0.1:0",
+            crate::harness::BINARY
+        );
+        let out = std::process::Command::new("sh")
+            .args(["-c", &script])
+            .current_dir(folder.path())
+            .stdin(Stdio::null())
+            .output();
         let out = out.expect("sh");
-        (out.status.success(), String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr))
+        (
+            out.status.success(),
+            String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr),
+        )
     };
     let (well, told) = run("doctor");
     // Where the limit could not be lowered, or the process keeps CAP_IPC_LOCK, there is nothing to see.
@@ -128,7 +142,10 @@ fn beyond_loopback_a_warning_comes() {
 fn settings_come_from_file_environment_and_flags_in_that_order() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
-    write("logboom.toml", "shards = 3\nline_bytes_max = \"1KiB\"\nflush_age = \"7s\"\norigins = [\"https://a\", \"https://b\"]\n");
+    write(
+        "logboom.toml",
+        "shards = 3\nline_bytes_max = \"1KiB\"\nflush_age = \"7s\"\norigins = [\"https://a\", \"https://b\"]\n",
+    );
     write(".env", "LOGBOOM_FLUSH_AGE=8s\nLOGBOOM_BODY_TIMEOUT=9s\n");
     let config = |arguments: &[&str]| {
         let mut command = logboom(folder.path());
