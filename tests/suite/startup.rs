@@ -133,9 +133,16 @@ fn the_greeting_says_what_runs_where() {
 
 #[test]
 fn beyond_loopback_a_warning_comes() {
-    let mut server = Server::with(&["--listen", "0.0.0.0:0"]);
-    server.expect("no authentication");
-    wait_until("the warning", || server.told().contains("no authentication"));
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("logboom.toml"), "listen = \"0.0.0.0:0\"").unwrap();
+    let mut server = logboom(folder.path()).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    wait_until("the address", || folder.path().join("data/listen").exists());
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(std::process::Command::new("kill").arg(server.id().to_string()).status().unwrap().success());
+    let mut told = String::new();
+    std::io::Read::read_to_string(server.stderr.as_mut().unwrap(), &mut told).unwrap();
+    server.wait().unwrap();
+    assert!(told.contains(" WARN ") && told.contains("no authentication"), "{told}");
 }
 
 #[test]
