@@ -85,7 +85,11 @@ impl Parser for Access {
 
     /// The combined one detects both.
     fn may_be(&self, line: &[u8]) -> bool {
-        self.combined && !matches!(line.first(), Some(b'{' | b'<')) && time_bracket(line).is_some()
+        /// A host name has at most 255 bytes; an ident and a user are short.
+        const HEAD_BYTES_MAX: usize = 600;
+        self.combined
+            && line.first().is_some_and(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b':' | b'_'))
+            && time_bracket(&line[..line.len().min(HEAD_BYTES_MAX)]).is_some()
     }
 
     fn detect<'a>(&self, line: &'a [u8], context: &Context, out: &mut Fields<'a>) -> Result<&'static str, Malformed> {

@@ -38,7 +38,7 @@ impl Detector {
             if let Ok(name) = pattern.detect(line, context, out) {
                 return Ok(name);
             }
-            reset(out);
+            out.reset();
         }
         plain::Plain.parse(line, context, out)?;
         Ok(plain::INFO.name)
@@ -60,12 +60,8 @@ fn attempt<'a>(
         // Only JSON must be UTF-8 before it is read. What is not JSON even then comes here a second time, as UTF-8.
         Err(error) if error.reason == json::NOT_UTF8 && line.trim_ascii_start().starts_with(b"{") => Err(error),
         Err(_) => {
-            reset(out);
+            out.reset();
             Ok(None)
         }
     }
-}
-
-fn reset(out: &mut Fields) {
-    *out = Fields::with(std::mem::take(&mut out.meta));
 }

@@ -30,7 +30,7 @@ impl Parser for DockerJson {
 
 /// Takes the line feed off the message; where there is none, the container's line goes on in the next record.
 pub(super) fn finish(out: &mut Fields) {
-    let Text::Json(log) = out.message else { return };
+    let (Text::Json(log) | Text::Clean(log)) = out.message else { return };
     match log.strip_suffix("\\n") {
         // An even number of backslashes before the n: they stand for themselves, and so does the n.
         Some(line) if line.bytes().rev().take_while(|&b| b == b'\\').count() % 2 == 0 => out.message = Text::Json(line),

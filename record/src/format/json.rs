@@ -126,7 +126,7 @@ fn parse_text<'a>(text: &'a str, context: &Context, out: &mut Fields<'a>, docker
         out.message = Text::Bytes(value.raw.as_bytes());
         return Ok(false);
     }
-    let mut slots = Slots { values: [Value { raw: "", tidy: true }; KEYS.len()], set: 0 };
+    let mut slots = Slots { values: [Value::NONE; KEYS.len()], set: 0 };
     read_members(&mut cursor, &mut slots, &mut out.meta).map_err(malformed)?;
     cursor.end().map_err(malformed)?;
     let like_docker = docker && slots.set == 1 << LOG | 1 << TIME && slots.values[LOG].string().is_some() && {
@@ -149,7 +149,7 @@ fn read_members<'a>(cursor: &mut Cursor<'a>, slots: &mut Slots<'a>, meta: &mut M
     }
     loop {
         let key = cursor.key()?;
-        let slot = if key.escaped { slot(&unescaped(key)) } else { slot(key.raw) };
+        let slot = if key.escaped { slot(unescaped(key).as_bytes()) } else { slot(key.raw.as_bytes()) };
         match slot {
             Some(METADATA) => {
                 if slots.set & 1 << METADATA != 0 {
@@ -160,7 +160,7 @@ fn read_members<'a>(cursor: &mut Cursor<'a>, slots: &mut Slots<'a>, meta: &mut M
                     meta.set_scope(INSIDE);
                     cursor.object(|_, key, value| meta.member(key, value))?;
                     meta.set_scope(BESIDE);
-                    slots.put(METADATA, Value { raw: "", tidy: true });
+                    slots.put(METADATA, Value::NONE);
                 } else {
                     slots.put(METADATA, cursor.value()?);
                 }
@@ -233,7 +233,7 @@ fn fill_timestamp<'a>(slots: &mut Slots<'a>, context: &Context, out: &mut Fields
 #[inline]
 fn read_time(value: Value, context: &Context) -> Option<time::Instant> {
     match value.string() {
-        Some(text) if text.contains('\\') => {
+        Some(text) if value.escaped => {
             let text = unescaped(Key { raw: text, escaped: true });
             time::parse(text.as_bytes(), context.zone, context.received)
         }
@@ -283,6 +283,7 @@ fn take_inner<'a>(slots: &mut Slots<'a>, slot: usize, name: &str, meta: &mut Met
 #[inline]
 fn scalar_text(value: Value<'_>) -> Text<'_> {
     match value.string() {
+        Some(text) if !value.escaped => Text::Clean(text),
         Some(text) => Text::Json(text),
         None => Text::Bytes(value.raw.as_bytes()),
     }

@@ -130,6 +130,9 @@ impl LineParser {
         let line = trimmed(line, mode);
         let LineParser { meta, repaired, wrapped, detector } = self;
         let mut fields = Fields::with(std::mem::take(meta));
+        if !matches!(mode, Mode::Json) && line.first() != Some(&b'{') {
+            fields.look_at(line);
+        }
         let found = match find(line, mode, detector, context, &mut fields) {
             Err(error) if error.reason == json::NOT_UTF8 => {
                 repaired.clear();

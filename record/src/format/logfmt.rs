@@ -7,7 +7,9 @@ use super::keys::*;
 use super::scan::closing_quote;
 use super::{FormatInfo, Malformed, Parser, mismatch};
 use crate::fields::{Context, Fields};
-use crate::text::{Text, push_json_string, push_json_value, push_lossy, push_number_or_text, push_unescaped};
+use crate::text::{
+    Text, find_special, push_json_string, push_json_value, push_lossy, push_number_or_text, push_unescaped,
+};
 use crate::time;
 
 pub static INFO: FormatInfo = FormatInfo {
@@ -30,7 +32,8 @@ impl Parser for Logfmt {
     }
 
     fn may_be(&self, line: &[u8]) -> bool {
-        line.first().is_some_and(|&b| b.is_ascii_alphabetic() || matches!(b, b'_' | b'@') || b >= 0x80)
+        let key = line.iter().position(|&b| b <= b' ' || b == b'=' || b == b'"').map_or(line, |end| &line[..end]);
+        !key.is_empty() && line.get(key.len()) == Some(&b'=') && is_plain_key(key)
     }
 
     fn detect<'a>(&self, line: &'a [u8], context: &Context, out: &mut Fields<'a>) -> Result<&'static str, Malformed> {
@@ -154,7 +157,7 @@ impl<'a> Slots<'a> {
 }
 
 fn store<'a>(pair: &Pair<'a>, slots: &mut Slots<'a>, out: &mut Fields<'a>) {
-    let slot = std::str::from_utf8(pair.key).ok().and_then(slot).filter(|&slot| slot != METADATA && pair.has_value);
+    let slot = slot(pair.key).filter(|&slot| slot != METADATA && pair.has_value);
     match slot {
         Some(slot) => {
             slots.set |= 1 << slot;
@@ -166,9 +169,15 @@ fn store<'a>(pair: &Pair<'a>, slots: &mut Slots<'a>, out: &mut Fields<'a>) {
 }
 
 fn push_value(key: &[u8], value: &[u8], out: &mut Fields) {
+    let ascii = out.meta.is_ascii();
     out.meta.value_bytes(key, |json| match value {
+        // Without backslashes and control characters it is a JSON string as it stands.
+        [b'"', inside @ .., b'"'] if ascii && find_special(inside, 0) == inside.len() => {
+            json.extend_from_slice(value);
+            false
+        }
         [b'"', inside @ .., b'"'] => push_quoted(value, inside, json),
-        _ => push_number_or_text(value, json),
+        _ => push_number_or_text(value, ascii, json),
     });
 }
 

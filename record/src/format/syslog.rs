@@ -2,7 +2,7 @@
 
 use crate::fields::Fields;
 use crate::level::Level;
-use crate::text::{push_json_inside, push_json_string};
+use crate::text::{find_special, push_json_inside, push_json_string, push_string};
 
 /// Reads `<34>` at the head of a line: its value, and where what follows it begins. At most 191 (facility 23, severity
 /// 7), without leading zeros.
@@ -33,68 +33,155 @@ pub enum Rigour {
     Proven,
 }
 
-/// Where structured data at `at` ends, when it is well formed. Nothing is stored yet.
-pub fn structured_data_end(line: &[u8], mut at: usize, rigour: Rigour) -> Result<usize, (&'static str, usize)> {
-    let start = at;
-    while line.get(at) == Some(&b'[') {
-        let element = Element::read(line, at, rigour)?;
-        if rigour == Rigour::Strict && repeats(line, start, at, element.id) {
-            return Err(("an element of structured data is repeated", at));
-        }
-        at = element.end;
-    }
-    if at == start { Err(("no structured data", at)) } else { Ok(at) }
+/// Reads the structured data at `at` into `metadata.structured_data`, as `{"id":{"name":"value"}}`; tells where it ends. A
+/// name that comes again is numbered: `ip`, `ip_2`.
+pub fn take_structured_data(
+    line: &[u8],
+    at: usize,
+    rigour: Rigour,
+    out: &mut Fields,
+) -> Result<usize, (&'static str, usize)> {
+    out.meta.try_value("structured_data", |json, ascii| {
+        let mut data = Data { line, at, rigour, ascii, repaired: false, json };
+        data.read()?;
+        Ok((data.repaired, data.at))
+    })
 }
 
-/// Whether an element with this id stands between `start` and `end`.
-fn repeats(line: &[u8], start: usize, end: usize, id: &[u8]) -> bool {
-    /// A line with more elements is taken as it is: comparing all with all would take for ever.
-    const ELEMENTS_MAX: usize = 64;
-    let mut at = start;
-    for _ in 0..ELEMENTS_MAX {
-        if at >= end {
-            return false;
-        }
-        match Element::read(line, at, Rigour::Strict) {
-            Ok(element) if element.id == id => return true,
-            Ok(element) => at = element.end,
-            Err(_) => return false,
-        }
-    }
-    false
+/// Structured data while it is read and written.
+struct Data<'a, 'o> {
+    line: &'a [u8],
+    at: usize,
+    rigour: Rigour,
+    /// Whether the line is ASCII without NUL.
+    ascii: bool,
+    repaired: bool,
+    json: &'o mut Vec<u8>,
 }
 
-/// Stores structured data that [`structured_data_end`] has found well formed, as `{"id":{"name":"value"}}`. A name that
-/// comes again is numbered: `ip`, `ip_2`.
-pub fn fill_structured_data(data: &[u8], rigour: Rigour, out: &mut Fields) {
-    out.meta.value("structured_data", |json| {
-        let mut repaired = false;
+impl<'a> Data<'a, '_> {
+    fn read(&mut self) -> Result<(), (&'static str, usize)> {
+        let start = self.at;
         let mut ids = Names::default();
-        let mut at = 0;
-        json.push(b'{');
-        while let Ok(element) = Element::read(data, at, rigour) {
-            if at > 0 {
-                json.push(b',');
+        self.json.push(b'{');
+        while self.line.get(self.at) == Some(&b'[') {
+            if self.at > start {
+                self.json.push(b',');
             }
-            repaired |= ids.push(element.id, json);
-            json.extend_from_slice(b":{");
-            let mut names = Names::default();
-            let mut param_at = element.params_at;
-            while let Ok(Some(param)) = Param::read(data, param_at, rigour) {
-                if param_at > element.params_at {
-                    json.push(b',');
-                }
-                repaired |= names.push(param.name, json);
-                json.push(b':');
-                repaired |= push_value(param.value, json);
-                param_at = param.end;
-            }
-            json.push(b'}');
-            at = element.end;
+            self.element(&mut ids)?;
         }
-        json.push(b'}');
-        repaired
-    });
+        if self.at == start {
+            return Err(("no structured data", start));
+        }
+        self.json.push(b'}');
+        Ok(())
+    }
+
+    /// `[id name="value" …]`.
+    fn element(&mut self, ids: &mut Names<'a>) -> Result<(), (&'static str, usize)> {
+        let start = self.at + 1;
+        self.at = word_end(self.line, start, |b| matches!(b, b' ' | b']'));
+        let id = &self.line[start..self.at];
+        check_name(id, start, self.rigour)?;
+        let repeated = self.key(id, ids);
+        if repeated && self.rigour == Rigour::Strict {
+            return Err(("an element of structured data is repeated", start - 1));
+        }
+        self.json.push(b'{');
+        let params_at = self.at;
+        let mut names = Names::default();
+        while self.enter_param() {
+            if names.count > 0 {
+                self.json.push(b',');
+            }
+            self.param(&mut names)?;
+        }
+        if self.rigour == Rigour::Proven && names.count == 0 {
+            return Err(("no parameter in an element of structured data", params_at));
+        }
+        if self.line.get(self.at) != Some(&b']') {
+            return Err(("an element of structured data does not end with ]", self.at));
+        }
+        self.at += 1;
+        self.json.push(b'}');
+        Ok(())
+    }
+
+    /// Steps over what stands before a parameter; false where the element ends instead.
+    fn enter_param(&mut self) -> bool {
+        let start = self.at;
+        if self.rigour == Rigour::Strict {
+            self.at += usize::from(self.line.get(self.at) == Some(&b' '));
+            return self.at > start;
+        }
+        self.at = super::scan::skip_blanks(self.line, self.at);
+        self.at > start && self.line.get(self.at) != Some(&b']')
+    }
+
+    /// `name="value"`.
+    fn param(&mut self, names: &mut Names<'a>) -> Result<(), (&'static str, usize)> {
+        let line = self.line;
+        let start = self.at;
+        let name_end = word_end(line, start, |b| matches!(b, b' ' | b']' | b'=' | b'"'));
+        let name = &line[start..name_end];
+        check_name(name, start, self.rigour)?;
+        if line.get(name_end) != Some(&b'=') {
+            return Err(("no = after the name of a parameter", name_end));
+        }
+        self.at = name_end + 1;
+        if self.rigour != Rigour::Strict {
+            self.at = super::scan::skip_blanks(line, self.at);
+        }
+        self.key(name, names);
+        if line.get(self.at) == Some(&b'"') {
+            self.at += 1;
+            return self.quoted();
+        }
+        if self.rigour != Rigour::Lenient {
+            return Err(("the value of a parameter is not quoted", self.at));
+        }
+        let end = word_end(line, self.at, |b| matches!(b, b' ' | b']'));
+        self.repaired |= push_json_string(&line[self.at..end], self.json);
+        self.at = end;
+        Ok(())
+    }
+
+    /// The value that begins here, after its quote.
+    fn quoted(&mut self) -> Result<(), (&'static str, usize)> {
+        let line = self.line;
+        let start = self.at;
+        let near = find_special(line, start);
+        let closes = |after: usize| matches!(line.get(after), Some(b' ' | b']'));
+        let is_plain = line.get(near) == Some(&b'"') && self.ascii;
+        if is_plain && (self.rigour != Rigour::Strict && closes(near + 1) || !line[start..near].contains(&b']')) {
+            // With its quotes it is a JSON string already.
+            self.json.extend_from_slice(&line[start - 1..=near]);
+            self.at = near + 1;
+            return Ok(());
+        }
+        let end = match self.rigour {
+            Rigour::Strict => strict_value_end(line, start)?,
+            _ => super::scan::closing_quote(line, start, closes)
+                .ok_or(("the value of a parameter has no closing quote", start))?,
+        };
+        self.repaired |= push_value(&line[start..end], self.json);
+        self.at = end + 1;
+        Ok(())
+    }
+
+    /// Writes a name as a key; true when it has been one before.
+    fn key(&mut self, name: &'a [u8], names: &mut Names<'a>) -> bool {
+        let before = names.add(name);
+        self.repaired |= push_string(name, self.ascii, self.json);
+        if before > 0 {
+            self.json.pop();
+            self.json.push(b'_');
+            self.json.extend_from_slice(itoa::Buffer::new().format(before + 1).as_bytes());
+            self.json.push(b'"');
+        }
+        self.json.push(b':');
+        before > 0
+    }
 }
 
 /// The names of an object so far.
@@ -102,43 +189,26 @@ pub fn fill_structured_data(data: &[u8], rigour: Rigour, out: &mut Fields) {
 struct Names<'a> {
     near: [&'a [u8]; Names::NEAR],
     count: usize,
-    far: Option<std::collections::HashMap<&'a [u8], usize>>,
+    far: std::collections::HashMap<&'a [u8], usize>,
 }
 
 impl<'a> Names<'a> {
     /// So many are compared one by one; beyond, by hash.
-    const NEAR: usize = 16;
+    const NEAR: usize = 8;
 
-    /// Writes the name as a key, numbered where it has been written before.
-    fn push(&mut self, name: &'a [u8], json: &mut Vec<u8>) -> bool {
-        let before = match &mut self.far {
-            Some(far) => {
-                let count = far.entry(name).or_insert(0);
-                *count += 1;
-                *count - 1
-            }
-            None => self.near[..self.count].iter().filter(|near| **near == name).count(),
-        };
-        if self.far.is_none() {
-            if self.count < Names::NEAR {
-                self.near[self.count] = name;
-                self.count += 1;
-            } else {
-                let mut far = std::collections::HashMap::new();
-                for near in self.near.iter().copied().chain([name]) {
-                    *far.entry(near).or_insert(0) += 1;
-                }
-                self.far = Some(far);
-            }
+    /// Notes a name; how often it has come before.
+    fn add(&mut self, name: &'a [u8]) -> usize {
+        let near = &self.near[..self.count.min(Names::NEAR)];
+        let before = near.iter().filter(|near| **near == name).count();
+        if self.count < Names::NEAR {
+            self.near[self.count] = name;
+            self.count += 1;
+            return before;
         }
-        let repaired = push_json_string(name, json);
-        if before > 0 {
-            json.pop();
-            json.push(b'_');
-            json.extend_from_slice(itoa::Buffer::new().format(before + 1).as_bytes());
-            json.push(b'"');
-        }
-        repaired
+        self.count += 1;
+        let far = self.far.entry(name).or_insert(0);
+        *far += 1;
+        before + *far - 1
     }
 }
 
@@ -160,90 +230,9 @@ fn push_value(mut value: &[u8], json: &mut Vec<u8>) -> bool {
     repaired
 }
 
-/// `[id name="value" …]`.
-struct Element<'a> {
-    id: &'a [u8],
-    params_at: usize,
-    end: usize,
-}
-
-impl<'a> Element<'a> {
-    fn read(line: &'a [u8], at: usize, rigour: Rigour) -> Result<Element<'a>, (&'static str, usize)> {
-        if line.get(at) != Some(&b'[') {
-            return Err(("no bracket at an element of structured data", at));
-        }
-        let id_end = name_end(line, at + 1, |b| matches!(b, b' ' | b']'));
-        let id = &line[at + 1..id_end];
-        check_name(id, at + 1, rigour)?;
-        let params_at = id_end;
-        let mut end = id_end;
-        while let Some(param) = Param::read(line, end, rigour)? {
-            end = param.end;
-        }
-        if rigour == Rigour::Proven && end == params_at {
-            return Err(("no parameter in an element of structured data", end));
-        }
-        if rigour != Rigour::Strict {
-            end = super::scan::skip_blanks(line, end);
-        }
-        if line.get(end) != Some(&b']') {
-            return Err(("an element of structured data does not end with ]", end));
-        }
-        Ok(Element { id, params_at, end: end + 1 })
-    }
-}
-
-/// ` name="value"`.
-struct Param<'a> {
-    name: &'a [u8],
-    value: &'a [u8],
-    end: usize,
-}
-
-impl<'a> Param<'a> {
-    /// `None` where the element ends instead.
-    fn read(line: &'a [u8], at: usize, rigour: Rigour) -> Result<Option<Param<'a>>, (&'static str, usize)> {
-        let strict = rigour == Rigour::Strict;
-        let start = match strict {
-            true => at + usize::from(line.get(at) == Some(&b' ')),
-            false => super::scan::skip_blanks(line, at),
-        };
-        if start == at || !strict && line.get(start) == Some(&b']') {
-            return Ok(None);
-        }
-        let name_end = name_end(line, start, |b| matches!(b, b' ' | b']' | b'=' | b'"'));
-        let name = &line[start..name_end];
-        check_name(name, start, rigour)?;
-        if line.get(name_end) != Some(&b'=') {
-            return Err(("no = after the name of a parameter", name_end));
-        }
-        let mut value_at = name_end + 1;
-        if !strict {
-            value_at = super::scan::skip_blanks(line, value_at);
-        }
-        if line.get(value_at) != Some(&b'"') {
-            if rigour != Rigour::Lenient {
-                return Err(("the value of a parameter is not quoted", value_at));
-            }
-            let end = name_end_of_bare(line, value_at);
-            return Ok(Some(Param { name, value: &line[value_at..end], end }));
-        }
-        value_at += 1;
-        let end = match strict {
-            true => strict_value_end(line, value_at)?,
-            false => super::scan::closing_quote(line, value_at, |after| matches!(line.get(after), Some(b' ' | b']')))
-                .ok_or(("the value of a parameter has no closing quote", value_at))?,
-        };
-        Ok(Some(Param { name, value: &line[value_at..end], end: end + 1 }))
-    }
-}
-
-fn name_end(line: &[u8], at: usize, stops: impl Fn(u8) -> bool) -> usize {
-    at + line[at..].iter().position(|&b| stops(b)).unwrap_or(line.len() - at)
-}
-
-fn name_end_of_bare(line: &[u8], at: usize) -> usize {
-    name_end(line, at, |b| matches!(b, b' ' | b']'))
+#[inline]
+fn word_end(line: &[u8], at: usize, stops: impl Fn(u8) -> bool) -> usize {
+    line[at..].iter().position(|&b| stops(b)).map_or(line.len(), |length| at + length)
 }
 
 fn check_name(name: &[u8], at: usize, rigour: Rigour) -> Result<(), (&'static str, usize)> {

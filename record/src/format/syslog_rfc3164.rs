@@ -7,7 +7,7 @@
 //! `last message repeated 2 times` of syslogd. A year that is missing is the one nearest to the receipt.
 
 use super::scan::{skip_blanks, token};
-use super::syslog::{Rigour, fill_priority, fill_structured_data, priority, structured_data_end};
+use super::syslog::{Rigour, fill_priority, priority, take_structured_data};
 use super::{FormatInfo, Malformed, Parser, mismatch, syslog_rfc5424};
 use crate::fields::{Context, Fields};
 use crate::level::Level;
@@ -123,11 +123,9 @@ fn parse<'a>(
     let after = skip_blanks(line, at);
     if has_priority
         && line.get(after) == Some(&b'[')
-        && let Ok(end) = structured_data_end(line, after, Rigour::Proven)
-        && matches!(line.get(end), None | Some(b' '))
+        && let Ok(end) = take_structured_data(line, after, Rigour::Proven, out)
     {
-        fill_structured_data(&line[after..end], Rigour::Proven, out);
-        at = end + usize::from(end < line.len());
+        at = after_blank(line, end);
     }
     out.message = Text::Bytes(&line[at..]);
     Ok(())

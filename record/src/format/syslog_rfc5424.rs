@@ -5,7 +5,7 @@
 //! [`Rigour::Lenient`](super::syslog::Rigour), and headers that end early. A byte order mark before the message stays in
 //! it, like every other character.
 
-use super::syslog::{Rigour, fill_priority, fill_structured_data, priority, structured_data_end};
+use super::syslog::{Rigour, fill_priority, priority, take_structured_data};
 use super::{FormatInfo, Malformed, Parser, mismatch};
 use crate::fields::{Context, Fields};
 use crate::text::Text;
@@ -137,11 +137,8 @@ fn fill_rest<'a>(line: &'a [u8], at: usize, rigour: Rigour, out: &mut Fields<'a>
         [] if strict => return Err(("no structured data", at)),
         [] => return Ok(()),
         [b'-'] | [b'-', b' ', ..] => at + 1,
-        _ => match structured_data_end(line, at, rigour) {
-            Ok(end) => {
-                fill_structured_data(&line[at..end], rigour, out);
-                end
-            }
+        _ => match take_structured_data(line, at, rigour, out) {
+            Ok(end) => end,
             Err(error) if strict => return Err(error),
             // Some senders leave it out.
             Err(_) => {
@@ -174,12 +171,18 @@ impl<'a> Header<'a> {
         if start >= self.line.len() {
             return if self.strict { Err((missing, start)) } else { Ok(None) };
         }
-        let (field, end) = super::scan::token(self.line, start);
+        let rest = &self.line[start..];
+        let length = rest.iter().position(|b| !b.is_ascii_graphic()).unwrap_or(rest.len());
+        let (field, end) = match rest.get(length) {
+            None | Some(b' ') => (&rest[..length], start + length),
+            Some(_) if self.strict => return Err(("a field of the header that is not printable", start + length)),
+            Some(_) => super::scan::token(self.line, start),
+        };
         if field.is_empty() {
             return Err((missing, start));
         }
-        if self.strict && (field.len() > bytes_max || !field.iter().all(u8::is_ascii_graphic)) {
-            return Err(("a field of the header that is too long or not printable", start));
+        if self.strict && field.len() > bytes_max {
+            return Err(("a field of the header that is too long", start));
         }
         self.at = end;
         Ok(if field == b"-" { None } else { Some(field) })

@@ -23,7 +23,7 @@ pub struct Wrapped {
     text: Vec<u8>,
 }
 
-/// What may be wrapped in the lines of containers and syslog.
+/// What may be wrapped in the lines of containers and syslog: objects, and what else is tried.
 static WRAPPED: &[&dyn Parser] = &[
     &json::Json,
     &access::Access { combined: true },
@@ -52,6 +52,7 @@ impl Wrapped {
         let inner_text = match &outer.message {
             Text::Empty => return push(outer),
             Text::Bytes(bytes) if carries_lines || may_be_object(bytes) => *bytes,
+            Text::Clean(clean) if carries_lines || may_be_object(clean.as_bytes()) => clean.as_bytes(),
             Text::Json(json) if carries_lines || may_be_object(json.as_bytes()) => {
                 text.clear();
                 outer.message.write(text);
@@ -59,15 +60,28 @@ impl Wrapped {
             }
             _ => return push(outer),
         };
+        let is_object = may_be_object(inner_text);
+        let parsers = if is_object { &WRAPPED[..1] } else { &WRAPPED[1..] };
+        let tries = parsers.iter().copied().filter(|parser| parser.may_be(inner_text));
+        let Some(parser) = tries.clone().next().filter(|_| is_object || carries_lines) else {
+            if carries_lines && outer.level.is_none() {
+                outer.level = plain::level_of_message(inner_text, context);
+            }
+            return push(outer);
+        };
         let mut inner = Fields::with(std::mem::take(meta));
+        match outer.message {
+            Text::Bytes(_) => inner.take_ascii(outer),
+            _ => inner.look_at(inner_text),
+        }
         // Defaults are for the outer: whoever asks for them gets something that is not empty, and leaves them alone.
         let inner_context = Context { source: "-", application: "-", ..context.clone() };
-        let opened = match carries_lines {
-            true => WRAPPED.iter().any(|parser| read(*parser, inner_text, &inner_context, &mut inner)),
-            false => read(&json::Json, inner_text, &inner_context, &mut inner),
-        };
+        let opened = std::iter::once(parser)
+            .chain(tries.skip(1))
+            .any(|parser| read(parser, inner_text, &inner_context, &mut inner));
         let done = if opened {
             let message = std::mem::take(&mut inner.message);
+            outer.meta.set_ascii(outer.meta.is_ascii() && inner.meta.is_ascii());
             merge(&mut inner, outer);
             let whole = Fields {
                 timestamp: outer.timestamp.or(inner.timestamp),
@@ -100,16 +114,10 @@ fn may_be_object(text: &[u8]) -> bool {
 
 /// Reads an inner log; true when it is one with a message.
 fn read<'a>(parser: &dyn Parser, text: &'a [u8], context: &Context, inner: &mut Fields<'a>) -> bool {
-    let is_object = may_be_object(text);
-    let is_json = std::ptr::eq(parser.info(), &json::INFO);
-    if is_object == is_json
-        && parser.may_be(text)
-        && parser.detect(text, context, inner).is_ok()
-        && !inner.message.is_empty()
-    {
+    if parser.detect(text, context, inner).is_ok() && !inner.message.is_empty() {
         return true;
     }
-    *inner = Fields::with(std::mem::take(&mut inner.meta));
+    inner.reset();
     false
 }
 
