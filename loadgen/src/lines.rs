@@ -225,9 +225,9 @@ pub fn write_time(millis: i64, out: &mut [u8]) {
 /// Milliseconds since 1970 of a time as [`write_time`] writes it, or with more digits behind the point.
 pub fn read_time(text: &[u8]) -> Option<i64> {
     let number = |at: usize, count: usize| -> Option<i64> {
-        text.get(at..at + count)?.iter().try_fold(0, |sum, digit| {
-            digit.is_ascii_digit().then(|| sum * 10 + i64::from(digit - b'0'))
-        })
+        text.get(at..at + count)?
+            .iter()
+            .try_fold(0, |sum, digit| digit.is_ascii_digit().then(|| sum * 10 + i64::from(digit - b'0')))
     };
     let (year, month, day) = (number(0, 4)?, number(5, 2)?, number(8, 2)?);
     let year = if month <= 2 { year - 1 } else { year };
