@@ -33,6 +33,8 @@ pub enum Command {
     Tail(Tail),
     /// Find logs
     Query(Query),
+    /// Measure a server under load, beside what this machine can do at most
+    Bench(crate::bench::Bench),
     /// Say what on this machine is in the way, and how to mend it
     Doctor,
     /// Show the settings in force, and where each came from
