@@ -61,7 +61,7 @@ impl Server {
             let _ = fs::remove_dir_all(&folder);
             return Err(ServerError::InMemory(out.to_owned()));
         }
-        let data = folder.join("data");
+        let data = std::path::absolute(folder.join("data")).map_err(wrong)?;
         let told = folder.join("stderr");
         let stderr = fs::File::create(&told).map_err(wrong)?;
         let child = Command::new(program)
