@@ -33,6 +33,8 @@ pub enum Command {
     Tail(Tail),
     /// Find logs
     Query(Query),
+    /// Measure a server under load, beside what this machine can do at most
+    Bench(crate::bench::Bench),
     /// Say what on this machine is in the way, and how to mend it
     Doctor,
     /// Show the settings in force, and where each came from
@@ -153,7 +155,7 @@ pub struct Config {
 }
 
 /// Commands that take the flags of settings, besides none at all.
-const WITH_SETTINGS: [&str; 2] = ["doctor", "config"];
+const WITH_SETTINGS: [&str; 3] = ["serve", "doctor", "config"];
 
 /// Reads the command line; ends the process where it is wrong, or asks for help.
 pub fn parse() -> (Cli, ArgMatches) {

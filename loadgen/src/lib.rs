@@ -1,4 +1,24 @@
-//! Loads and measures log servers: the tools behind `logboom bench` and `logboom query`.
+//! Loads and measures log servers: the tools behind `logboom bench`, `logboom generate` and `logboom query`.
+//!
+//! ```text
+//! generate ─▶ prepared ─▶ drive ─▶ report        ledger: what was sent, acknowledged, stored
+//!  (lines)    (requests)  (sockets)               ceiling: what the machine can do at most
+//! ```
+//!
+//! `scenario` says which load is run against what; all else is told by it what to do.
 #![forbid(unsafe_code)]
 
+pub mod answer;
+pub mod ceiling;
+pub mod drive;
+pub mod generate;
 pub mod http;
+pub mod ledger;
+pub mod live;
+pub mod number;
+pub mod prepared;
+pub mod process;
+pub mod report;
+mod rng;
+pub mod scenario;
+pub mod server;

@@ -2,30 +2,35 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
-use arrow_array::RecordBatch;
 use bytes::Bytes;
+use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection,
 };
 use parquet::errors::ParquetError;
-use parquet::file::metadata::PageIndexPolicy;
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
+use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::statistics::Statistics;
 use record::Timestamp;
 
+use super::grams::{FilterIndex, FilterPlace, Needles, UNIT_ROWS};
 use super::manifest::FileEntry;
-use super::schema::{Columns, TIMESTAMP};
+use super::schema::{ColumnSet, TIMESTAMP, TypedColumn, reading_schema};
 use super::tally::Tally;
-use super::writer::TALLY_KEY;
-use crate::store::{QueryError, RowBuf};
+use super::view::View;
+use super::writer::{FILTERS_KEY, PARTIAL_KEY, TALLY_KEY};
+use crate::store::QueryError;
 
 /// Rows that are decoded at a time.
-const STEP_ROWS_MAX: usize = 4096;
+const STEP_ROWS_MAX: usize = 8192;
 
 #[derive(Debug)]
 pub struct DataFile {
@@ -33,10 +38,29 @@ pub struct DataFile {
     path: PathBuf,
     /// Held open, so that whoever reads it is not hurt when it is removed.
     file: Arc<File>,
-    footer: OnceLock<ArrowReaderMetadata>,
+    footer: OnceLock<Footer>,
     tally: OnceLock<Option<Tally>>,
     /// Whether the file goes once nobody reads it any more.
     superseded: AtomicBool,
+    pub opened: Instant,
+}
+
+#[derive(Debug)]
+struct Footer {
+    arrow: ArrowReaderMetadata,
+    typed: Vec<TypedColumn>,
+    filters: Option<FilterIndex>,
+    /// For each row group the number of its first filter.
+    first_filters: Vec<usize>,
+}
+
+/// A run of rows of one row group: a page of timestamps, within which all others are read.
+#[derive(Clone, Debug)]
+pub struct Page {
+    pub group: usize,
+    pub rows: Range<usize>,
+    pub first: Timestamp,
+    pub last: Timestamp,
 }
 
 impl DataFile {
@@ -54,6 +78,7 @@ impl DataFile {
             footer: OnceLock::new(),
             tally: OnceLock::new(),
             superseded: AtomicBool::new(false),
+            opened: Instant::now(),
         })
     }
 
@@ -62,76 +87,151 @@ impl DataFile {
         self.superseded.store(true, Ordering::Relaxed);
     }
 
+    /// The metadata keys that have a column of their own.
+    pub fn typed(&self) -> Result<&[TypedColumn], QueryError> {
+        Ok(&self.footer()?.typed)
+    }
+
     pub fn groups(&self) -> Result<usize, QueryError> {
-        Ok(self.footer()?.metadata().num_row_groups())
+        Ok(self.metadata()?.num_row_groups())
     }
 
     /// The first and the last time of a row group.
     pub fn group_span(&self, group: usize) -> Result<(Timestamp, Timestamp), QueryError> {
-        let statistics = self.footer()?.metadata().row_group(group).column(TIMESTAMP).statistics();
-        match statistics {
-            Some(Statistics::Int64(times)) => match (times.min_opt(), times.max_opt()) {
-                (Some(first), Some(last)) => Ok((Timestamp::clamped(*first), Timestamp::clamped(*last))),
-                _ => Ok((self.entry.first, self.entry.last)),
-            },
-            _ => Ok((self.entry.first, self.entry.last)),
+        let statistics = self.metadata()?.row_group(group).column(TIMESTAMP).statistics();
+        if let Some(Statistics::Int64(times)) = statistics
+            && let (Some(first), Some(last)) = (times.min_opt(), times.max_opt())
+        {
+            return Ok((Timestamp::clamped(*first), Timestamp::clamped(*last)));
         }
+        Ok((self.entry.first, self.entry.last))
     }
 
-    /// Hands on the rows of a row group, a step at a time, in ascending order.
-    pub fn read_group(
+    /// The pages of a row group, in ascending order.
+    pub fn pages(&self, group: usize) -> Result<Vec<Page>, QueryError> {
+        let metadata = self.metadata()?;
+        let rows = metadata.row_group(group).num_rows() as usize;
+        let index = metadata.page_index_for_row_group(group);
+        let (first, last) = self.group_span(group)?;
+        let (Some(places), Some(ColumnIndexMetaData::INT64(times))) =
+            (index.page_locations(TIMESTAMP), index.column_index(TIMESTAMP))
+        else {
+            return Ok(vec![Page { group, rows: 0..rows, first, last }]);
+        };
+        let starts = places.iter().map(|place| place.first_row_index as usize);
+        let ends = starts.clone().skip(1).chain([rows]);
+        let pages = starts.zip(ends).enumerate().map(|(at, (start, end))| Page {
+            group,
+            rows: start..end,
+            first: times.min_value(at).map_or(first, |first| Timestamp::clamped(*first)),
+            last: times.max_value(at).map_or(last, |last| Timestamp::clamped(*last)),
+        });
+        Ok(pages.collect())
+    }
+
+    /// The pages of a row group of which some row may match.
+    pub fn pages_that_may_match(&self, group: usize, needles: Option<&Needles<'_>>) -> Result<Vec<Page>, QueryError> {
+        let pages = self.pages(group)?;
+        let footer = self.footer()?;
+        let (Some(needles), Some(filters)) = (needles, &footer.filters) else { return Ok(pages) };
+        let first = footer.first_filters[group];
+        let rows = footer.arrow.metadata().row_group(group).num_rows() as usize;
+        let of_group = first..first + units(rows);
+        let Some(place) = filters.bytes_of(of_group.clone()) else { return Ok(pages) };
+        let mut bitmaps = vec![0; (place.end - place.start) as usize];
+        self.file.read_exact_at(&mut bitmaps, place.start).map_err(|error| self.broken(&error))?;
+        let may_match = filters.probe(of_group, &bitmaps, needles);
+        let touches = |page: &Page| (page.rows.start / UNIT_ROWS..units(page.rows.end)).any(|unit| may_match[unit]);
+        Ok(pages.into_iter().filter(touches).collect())
+    }
+
+    /// Hands on `columns` of the rows in `ranges` of a row group, a step at a time, in ascending order.
+    pub fn read(
         &self,
         group: usize,
-        visit: &mut dyn FnMut(&RowBuf) -> Result<(), QueryError>,
+        ranges: &[Range<usize>],
+        columns: ColumnSet,
+        visit: &mut dyn FnMut(&View<'_>) -> Result<(), QueryError>,
     ) -> Result<(), QueryError> {
-        let mut rows = RowBuf::default();
-        for batch in self.reader(group)? {
-            let batch: RecordBatch = batch.map_err(|error| self.broken(&error))?;
-            let columns = Columns::new(&batch).ok_or_else(|| self.broken(&"a column has another type"))?;
-            rows.bytes.clear();
-            rows.count = 0;
-            for row in 0..columns.len() {
-                columns.write(row, &mut rows);
-            }
-            visit(&rows)?;
+        let footer = self.footer()?;
+        let metadata = footer.arrow.metadata();
+        let rows = metadata.row_group(group).num_rows() as usize;
+        let mask = ProjectionMask::roots(footer.arrow.parquet_schema(), columns.iter());
+        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(Pread(self.file.clone()), footer.arrow.clone())
+            .with_row_groups(vec![group])
+            .with_projection(mask)
+            .with_row_selection(RowSelection::from_consecutive_ranges(ranges.iter().cloned(), rows))
+            .with_batch_size(STEP_ROWS_MAX)
+            .build()
+            .map_err(|error| self.broken(&error))?;
+        for batch in reader {
+            let batch = batch.map_err(|error| self.broken(&error))?;
+            let view = View::new(&batch, columns, &footer.typed);
+            visit(&view.ok_or_else(|| self.broken(&"a column has another type"))?)?;
         }
         Ok(())
     }
 
     /// The counts kept with the file, where it has them.
     pub fn tally(&self) -> Result<Option<&Tally>, QueryError> {
-        let footer = self.footer()?;
-        let tally = self.tally.get_or_init(|| {
-            let pairs = footer.metadata().file_metadata().key_value_metadata()?;
-            let text = pairs.iter().find(|pair| pair.key == TALLY_KEY)?.value.as_deref()?;
-            Tally::parse(text)
-        });
+        let metadata = self.metadata()?;
+        let tally = self.tally.get_or_init(|| Tally::parse(pair(metadata, TALLY_KEY)?));
         Ok(tally.as_ref())
     }
 
-    fn reader(&self, group: usize) -> Result<ParquetRecordBatchReader, QueryError> {
-        let footer = self.footer()?.clone();
-        ParquetRecordBatchReaderBuilder::new_with_metadata(Pread(self.file.clone()), footer)
-            .with_row_groups(vec![group])
-            .with_batch_size(STEP_ROWS_MAX)
-            .build()
-            .map_err(|error| self.broken(&error))
+    fn metadata(&self) -> Result<&Arc<ParquetMetaData>, QueryError> {
+        Ok(self.footer()?.arrow.metadata())
     }
 
-    fn footer(&self) -> Result<&ArrowReaderMetadata, QueryError> {
+    fn footer(&self) -> Result<&Footer, QueryError> {
         if let Some(footer) = self.footer.get() {
             return Ok(footer);
         }
+        let footer = self.load_footer().map_err(|error| self.broken(&error))?;
+        Ok(self.footer.get_or_init(|| footer))
+    }
+
+    fn load_footer(&self) -> Result<Footer, ParquetError> {
         let options =
             ArrowReaderOptions::new().with_skip_arrow_metadata(true).with_page_index_policy(PageIndexPolicy::Optional);
-        let footer =
-            ArrowReaderMetadata::load(&Pread(self.file.clone()), options).map_err(|error| self.broken(&error))?;
-        Ok(self.footer.get_or_init(|| footer))
+        let plain = ArrowReaderMetadata::load(&Pread(self.file.clone()), options)?;
+        let metadata = plain.metadata().clone();
+        let partial: Vec<String> =
+            pair(&metadata, PARTIAL_KEY).and_then(|text| sonic_rs::from_str(text).ok()).unwrap_or_default();
+        let (schema, typed) = reading_schema(plain.schema(), &partial)
+            .ok_or_else(|| ParquetError::General("its columns are not those of this store".to_owned()))?;
+        let filters = pair(&metadata, FILTERS_KEY).and_then(FilterPlace::parse).and_then(|place| {
+            // The head is at most a byte for each unit of rows, and groups may end with short ones.
+            let units = metadata.row_groups().iter().map(|group| units(group.num_rows() as usize)).sum::<usize>();
+            let mut head = vec![0; (4 + units).min(place.bytes)];
+            self.file.read_exact_at(&mut head, place.offset).ok()?;
+            FilterIndex::parse(place, &head).filter(|index| index.len() == units)
+        });
+        let mut first_filters = Vec::with_capacity(metadata.num_row_groups());
+        let mut first = 0;
+        for group in metadata.row_groups() {
+            first_filters.push(first);
+            first += units(group.num_rows() as usize);
+        }
+        // The same footer, read with columns that repeat as dictionaries.
+        let arrow = ArrowReaderMetadata::try_new(metadata, ArrowReaderOptions::new().with_schema(schema))?;
+        Ok(Footer { arrow, typed, filters, first_filters })
     }
 
     fn broken(&self, error: &dyn std::fmt::Display) -> QueryError {
         QueryError::Store(format!("{} is damaged: {error}: run `logboom fsck`", self.path.display()))
     }
+}
+
+/// How many filters so many rows of a row group have.
+fn units(rows: usize) -> usize {
+    rows.div_ceil(UNIT_ROWS)
+}
+
+/// A value of the footer's own metadata.
+fn pair<'a>(metadata: &'a ParquetMetaData, key: &str) -> Option<&'a str> {
+    let pairs = metadata.file_metadata().key_value_metadata()?;
+    pairs.iter().find(|pair| pair.key == key)?.value.as_deref()
 }
 
 impl Drop for DataFile {

@@ -1,18 +1,23 @@
-//! A filter as the store reads it: bounds of the id, which prune, and a test of single rows.
+//! A filter as the store reads it: bounds of the id, which prune, and tests of rows, the cheap columns first.
 
-use record::filter::{LevelSet, Matcher};
-use record::{Filter, Id, Row, Timestamp};
+use record::filter::{Columns, Expr, Field, LevelSet, Matcher};
+use record::{Filter, Id, Timestamp};
 
+use super::schema::{APPLICATION, ColumnSet, LEVEL, MESSAGE, METADATA, SOURCE, TIMESTAMP, TypedColumn};
 use crate::store::Position;
 
 /// Which rows a query wants.
 pub struct Wanted {
     /// The least id that is wanted.
-    pub low: Id,
+    low: Id,
     /// The least id above `low` that is not, if there is any.
-    pub high: Option<Id>,
-    /// What else a row must be; `None` for nothing else.
-    matcher: Option<Matcher>,
+    high: Option<Id>,
+    pub levels: Option<LevelSet>,
+    /// Any of these.
+    pub source: Option<Vec<String>>,
+    pub application: Option<Vec<String>>,
+    pub expr: Expr,
+    matcher: Matcher,
 }
 
 impl Wanted {
@@ -20,23 +25,29 @@ impl Wanted {
     pub fn new(filter: &Filter, start: Option<Position>) -> Wanted {
         let low = filter.from.map_or(Id::MIN, |from| Id::new(from, 0, 0));
         let bounds = [filter.to.map(|to| Id::new(to, 0, 0)), start.map(|Position(id)| id)];
-        let untimed = Filter { from: None, to: None, ..filter.clone() };
-        let matcher = (!untimed.is_everything()).then(|| untimed.matcher());
-        Wanted { low, high: bounds.into_iter().flatten().min(), matcher }
+        Wanted::within(filter, low, bounds.into_iter().flatten().min())
     }
 
     pub fn one(id: Id) -> Wanted {
-        Wanted { low: id, high: successor(id), matcher: None }
+        Wanted::within(&Filter::default(), id, successor(id))
     }
 
     /// What is older than `id`, of the same source.
     pub fn older_from(id: Id, source: &str) -> Wanted {
-        Wanted { low: Id::MIN, high: Some(id), matcher: Some(of_source(source)) }
+        Wanted::within(&of_source(source), Id::MIN, Some(id))
     }
 
     /// What is newer than `id`, of the same source.
     pub fn newer_from(id: Id, source: &str) -> Wanted {
-        Wanted { low: successor(id).unwrap_or(id), high: None, matcher: Some(of_source(source)) }
+        Wanted::within(&of_source(source), successor(id).unwrap_or(id), None)
+    }
+
+    fn within(filter: &Filter, low: Id, high: Option<Id>) -> Wanted {
+        // The bounds say all that the filter's own times do.
+        let untimed = Filter { from: None, to: None, ..filter.clone() };
+        let matcher = untimed.matcher();
+        let Filter { levels, source, application, expr, .. } = untimed;
+        Wanted { low, high, levels, source, application, expr, matcher }
     }
 
     /// Whether rows from `first` to `last` may be wanted, going by their time.
@@ -53,29 +64,63 @@ impl Wanted {
         id >= self.low && self.high.is_none_or(|high| id < high)
     }
 
-    /// No later row is wanted.
-    pub fn high_time(&self) -> Timestamp {
-        self.high.map_or(Timestamp::MAX, |high| high.timestamp())
+    /// The time within which everything lies that may be wanted.
+    pub fn span(&self) -> (Timestamp, Timestamp) {
+        (self.low.timestamp(), self.high.map_or(Timestamp::MAX, |high| high.timestamp()))
     }
 
-    pub fn matches(&self, row: &Row<'_>) -> bool {
-        self.holds(row.id()) && self.matcher.as_ref().is_none_or(|matcher| matcher.matches(row))
+    pub fn matches(&self, row: &impl Columns) -> bool {
+        self.holds(row.id()) && self.matcher.matches(row)
     }
 
-    /// Whether nothing but its place in the order may keep a row out.
+    /// The part of the test that is no bound and no list of levels, sources or applications.
+    pub fn matches_expr(&self, row: &impl Columns) -> bool {
+        self.matcher.matches_expr(row)
+    }
+
+    /// The columns that [`matches_expr`](Wanted::matches_expr) asks for, in a file with these typed columns.
+    pub fn expr_columns(&self, typed: &[TypedColumn]) -> ColumnSet {
+        let mut columns = ColumnSet::default();
+        self.expr.visit_leaves(&mut |leaf| {
+            columns = columns.and(match leaf {
+                Expr::Level(_) => ColumnSet::of(&[LEVEL]),
+                Expr::Time(_) => ColumnSet::of(&[TIMESTAMP]),
+                Expr::Id(_) => ColumnSet::ID,
+                Expr::Text(_) => ColumnSet::of(&[MESSAGE]),
+                Expr::Field { field: Field::Source, .. } => ColumnSet::of(&[SOURCE]),
+                Expr::Field { field: Field::Application, .. } => ColumnSet::of(&[APPLICATION]),
+                Expr::Field { field: Field::Message, .. } => ColumnSet::of(&[MESSAGE]),
+                Expr::Field { field: Field::Metadata(path), .. } => metadata_columns(path, typed),
+                Expr::All(_) | Expr::Any(_) | Expr::Not(_) => ColumnSet::default(),
+            });
+        });
+        columns
+    }
+
+    /// The levels that are asked for, when nothing but levels and time is: kept counts then answer.
+    pub fn levels_only(&self) -> Option<LevelSet> {
+        let others = self.source.is_some() || self.application.is_some() || !self.expr.is_everything();
+        (!others).then(|| self.levels.unwrap_or(LevelSet::ALL))
+    }
+
+    /// Whether nothing but the bounds may keep a row out.
     pub fn is_time_only(&self) -> bool {
-        self.matcher.is_none()
+        self.levels_only() == Some(LevelSet::ALL)
     }
 }
 
-/// The levels that a filter asks for, when it asks for nothing but levels and time: kept counts then answer it.
-pub fn levels_only(filter: &Filter) -> Option<LevelSet> {
-    let rest = Filter { levels: None, from: None, to: None, ..filter.clone() };
-    rest.is_everything().then(|| filter.levels.unwrap_or(LevelSet::ALL))
+/// The columns in which the value at a metadata path may be.
+pub fn metadata_columns(path: &str, typed: &[TypedColumn]) -> ColumnSet {
+    match typed.iter().find(|column| column.key == path) {
+        // A path may also lead into an object, and objects have no column of their own.
+        Some(column) if path.contains('.') || column.is_partial => ColumnSet::of(&[column.column, METADATA]),
+        Some(column) => ColumnSet::of(&[column.column]),
+        None => ColumnSet::of(&[METADATA]),
+    }
 }
 
-fn of_source(source: &str) -> Matcher {
-    Filter { source: Some(vec![source.to_owned()]), ..Filter::default() }.matcher()
+fn of_source(source: &str) -> Filter {
+    Filter { source: Some(vec![source.to_owned()]), ..Filter::default() }
 }
 
 /// The next id in the order.

@@ -1,5 +1,8 @@
 //! The store against a plain model: rows in memory only, in files only, in both, and across restarts.
 
+mod compaction;
+mod contract;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;

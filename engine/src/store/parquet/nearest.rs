@@ -35,6 +35,15 @@ impl Nearest {
         self.keep
     }
 
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// One that keeps the same, with nothing in it.
+    pub fn empty(&self) -> Nearest {
+        Nearest::new(self.keep, self.limit)
+    }
+
     /// Whether a row with this id would stay.
     pub fn takes(&self, id: Id) -> bool {
         self.rows.len() < self.limit || self.rows.peek().is_some_and(|Reverse((worst, _))| self.rank(id) > *worst)
@@ -49,20 +58,33 @@ impl Nearest {
     }
 
     pub fn offer(&mut self, row: &Row<'_>) -> Result<(), QueryError> {
-        let id = row.id();
-        if self.limit == 0 || !self.takes(id) {
+        if !self.takes(row.id()) {
             return Ok(());
         }
+        self.push(self.rank(row.id()), row.as_bytes().to_vec())
+    }
+
+    /// Offers all that another one keeps.
+    pub fn join(&mut self, other: Nearest) -> Result<(), QueryError> {
+        for Reverse((rank, bytes)) in other.rows {
+            if self.rows.len() < self.limit || self.rows.peek().is_some_and(|Reverse((worst, _))| rank > *worst) {
+                self.push(rank, bytes)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, rank: u128, row: Vec<u8>) -> Result<(), QueryError> {
         if self.rows.len() == self.limit
             && let Some(Reverse((_, dropped))) = self.rows.pop()
         {
             self.bytes -= dropped.len();
         }
-        self.bytes += row.as_bytes().len();
+        self.bytes += row.len();
         if self.bytes > PAGE_BYTES_MAX {
             return Err(QueryError::Memory { bytes: PAGE_BYTES_MAX });
         }
-        self.rows.push(Reverse((self.rank(id), row.as_bytes().to_vec())));
+        self.rows.push(Reverse((rank, row)));
         Ok(())
     }
 
@@ -84,8 +106,13 @@ impl Nearest {
 
     /// The greater, the longer it stays.
     fn rank(&self, id: Id) -> u128 {
-        flip(self.keep, u128::from_be_bytes(*id.as_bytes()))
+        rank(self.keep, id)
     }
+}
+
+/// Where an id stands when that end of the order is wanted: the higher, the sooner.
+pub fn rank(keep: Keep, id: Id) -> u128 {
+    flip(keep, u128::from_be_bytes(*id.as_bytes()))
 }
 
 fn flip(keep: Keep, key: u128) -> u128 {

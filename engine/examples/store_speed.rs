@@ -1,0 +1,283 @@
+//! Measures the embedded store alone: `cargo run --release -p engine --example store_speed -- DIR [ROWS]`.
+//!
+//! Generates rows (one a millisecond, in order, as a busy service writes them), flushes them 48 MiB at a time, and asks
+//! the questions that people ask, each until it is warm. CPU is the whole process's, generation left out.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use engine::queue::LogPosition;
+use engine::store::parquet::{Options, ParquetStore};
+use engine::store::{FacetField, Reader, Stop};
+use record::filter::{Expr, Field, Number, Test};
+use record::{Batch, BatchBuilder, Context, Fields, Filter, IdSource, Level, Meta, Timestamp, Zone};
+
+const FLUSH_BYTES: usize = 48 << 20;
+
+fn main() {
+    let mut args = std::env::args().skip(1);
+    let dir = args.next().expect("a folder to put the store in");
+    let rows: u64 = args.next().map_or(1_000_000, |rows| rows.parse().expect("a number of rows"));
+    let options = Options::new(1 << 30, 1 << 30, Duration::from_secs(3600));
+    let (store, _) = ParquetStore::open(Path::new(&dir), options).expect("the store opens");
+    if store.status().file_rows == 0 {
+        fill(&store, rows);
+    }
+    ask(&store);
+    store.close();
+}
+
+fn fill(store: &ParquetStore, rows: u64) {
+    let mut generator = Generator::new();
+    let (mut insert, mut flush, mut flush_cpu, mut made) = (Duration::ZERO, Duration::ZERO, 0.0, 0);
+    while made < rows {
+        let mut batches = Vec::new();
+        let mut bytes = 0;
+        while bytes < FLUSH_BYTES && made < rows {
+            let batch = generator.batch((rows - made).min(10_000) as usize);
+            bytes += batch.frame().len();
+            made += batch.len() as u64;
+            batches.push(batch);
+        }
+        let start = Instant::now();
+        for batch in &batches {
+            store.insert(0, std::slice::from_ref(batch), LogPosition { segment: 0, offset: made });
+        }
+        insert += start.elapsed();
+        drop(batches);
+        let (start, cpu) = (Instant::now(), cpu_seconds());
+        store.flush_now().expect("the flush works");
+        flush += start.elapsed();
+        flush_cpu += cpu_seconds() - cpu;
+    }
+    let per = |seconds: f64| seconds * 1e6 / rows as f64;
+    println!("insert       {:.3} µs a row", per(insert.as_secs_f64()));
+    println!("flush        {:.3} µs a row, {:.3} µs of CPU", per(flush.as_secs_f64()), per(flush_cpu));
+    report_files(store);
+    ask(store);
+    let (start, cpu) = (Instant::now(), cpu_seconds());
+    store.compact_now().expect("the compaction works");
+    let (wall, cpu) = (start.elapsed().as_secs_f64(), cpu_seconds() - cpu);
+    println!("compaction   {:.3} µs a row, {:.3} µs of CPU", per(wall), per(cpu));
+    report_files(store);
+}
+
+fn report_files(store: &ParquetStore) {
+    let status = store.status();
+    println!("files        {}, {:.1} bytes a row", status.files, status.file_bytes as f64 / status.file_rows as f64);
+}
+
+fn ask(store: &ParquetStore) {
+    let filter = |pairs: &[(&str, &str)]| {
+        let mut filter = Filter::default();
+        for (name, value) in pairs {
+            match *name {
+                "level" => filter.levels = Some(Level::from_name(value.as_bytes()).into_iter().collect()),
+                "source" => filter.source = Some(vec![value.to_string()]),
+                "region" => {
+                    filter.expr = Expr::Field {
+                        field: Field::Metadata("region".to_owned()),
+                        test: Test::AnyOf(vec![value.to_string()]),
+                    }
+                }
+                "slow" => {
+                    let number = Number::parse(value).expect("a number");
+                    filter.expr =
+                        Expr::Field { field: Field::Metadata("duration_ms".to_owned()), test: Test::Greater(number) }
+                }
+                "text" => filter.expr = Expr::Text(value.to_string()),
+                _ => unreachable!("{name}"),
+            }
+        }
+        filter
+    };
+    let stop = || Stop::after(Duration::from_secs(100));
+    let page = |pairs: &[(&str, &str)], limit| {
+        let page = store.page(&filter(pairs), limit, None, &stop()).expect("a page");
+        format!("{} rows, {:?}", page.rows.count, page.read)
+    };
+    let count = |pairs: &[(&str, &str)]| store.counts(&filter(pairs), &stop()).expect("counts").total().to_string();
+    let histogram = |pairs: &[(&str, &str)]| {
+        store.histogram(&filter(pairs), Some(60), &stop()).expect("a histogram").buckets.len().to_string()
+    };
+    time("newest 50", || page(&[], 50));
+    time("newest 50 ERROR", || page(&[("level", "ERROR")], 50));
+    time("500 with a rare word", || page(&[("text", "quokka")], 500));
+    time("count of a rare word", || count(&[("text", "quokka")]));
+    time("a phrase that one has", || page(&[("text", "quokka number 17 ")], 50));
+    time("region, newest 50", || page(&[("region", "eu-west-1")], 50));
+    time("duration > 500, 50", || page(&[("slow", "500")], 50));
+    time("per minute and level", || histogram(&[]));
+    time("per minute of a source", || histogram(&[("source", "eu1-web1")]));
+    time("facets of source", || {
+        let facets = store.facets(&Filter::default(), &FacetField::Source, 20, &stop()).expect("facets");
+        facets.values.len().to_string()
+    });
+    time("export", || {
+        let mut json = Vec::new();
+        let mut rows = 0;
+        let mut sink = |piece: &engine::store::RowBuf| {
+            json.clear();
+            piece.rows().for_each(|row| row.write_json(&mut json));
+            rows += piece.count;
+            true
+        };
+        store.export(&Filter::default(), &stop(), &mut sink).expect("an export");
+        rows.to_string()
+    });
+}
+
+fn time(what: &str, mut ask: impl FnMut() -> String) {
+    let mut best = f64::MAX;
+    let mut answer = String::new();
+    let begin = Instant::now();
+    for _ in 0..7 {
+        let start = Instant::now();
+        answer = ask();
+        best = best.min(start.elapsed().as_secs_f64());
+        if begin.elapsed() > Duration::from_secs(5) {
+            break;
+        }
+    }
+    println!("{what:<24} {:>9.2} ms   {answer}", best * 1e3);
+}
+
+fn cpu_seconds() -> f64 {
+    let usage = std::fs::read_to_string("/proc/self/stat").expect("/proc");
+    let fields: Vec<&str> = usage.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    (fields[11].parse::<f64>().expect("utime") + fields[12].parse::<f64>().expect("stime")) / 100.0
+}
+
+/// Rows as a busy service writes them: 24 templates, 20 sources, 50 applications, 2 to 4 metadata keys.
+struct Generator {
+    ids: IdSource,
+    builder: BatchBuilder,
+    random: u64,
+    made: u64,
+}
+
+impl Generator {
+    fn new() -> Generator {
+        let mut seed = 7u64;
+        let random = move || {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            seed
+        };
+        Generator { ids: IdSource::new(random), builder: BatchBuilder::new(16), random: 42, made: 0 }
+    }
+
+    fn batch(&mut self, rows_max: usize) -> Batch {
+        for _ in 0..rows_max.min(600) {
+            self.push();
+        }
+        self.builder.seal().expect("a batch")
+    }
+
+    fn next(&mut self, bound: u64) -> u64 {
+        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.random >> 33) % bound
+    }
+
+    fn push(&mut self) {
+        const TEMPLATES: [&[&str]; 6] = [
+            &["enter handler {p} span={h}", "lock acquired key=item:{a} waited_us={b}"],
+            &[
+                "cache miss for key user:{a}:profile ttl={b}s",
+                "SELECT on orders returned {b} rows in {b}.{b} ms",
+                "retrying idempotent call {h} backoff={b}ms",
+                "connection pool size={b} idle={b} waiting=0",
+            ],
+            &[
+                "{m} {p}/{a} {s} {b}ms from {i}",
+                "user {a} logged in from {i} session={h}",
+                "order {a} accepted, {b} items, payment ref {h}",
+                "job {h} finished in {b} ms, {b} records written",
+                "message {a} published to topic events-{b} offset {a}",
+                "session {h} expired after {b} minutes idle",
+                "config reloaded, {b} keys changed, revision {h}",
+                "sent mail template=welcome to user {a} via smtp{b}",
+            ],
+            &[
+                "slow query: {b}{b} ms on table orders (limit {b} rows)",
+                "rate limit near for client {i}: {b} of 100",
+                "disk usage at {b}% on volume data{b}",
+                "deprecated header X-Api-{b} used by client {a}",
+            ],
+            &[
+                "upstream {i}:8080 timed out after {b}000 ms, request {h}",
+                "payment {a} declined: gateway code {b}",
+                "failed to decode frame of {b} bytes from {i}: unexpected end",
+                "unique violation on users_email_key for id {a}",
+            ],
+            &["out of memory: worker {b} killed, rss {a} kB", "replica {i} lost, failing over to node {b}"],
+        ];
+        let level = match self.next(1000) {
+            0..20 => 0,
+            20..200 => 1,
+            200..850 => 2,
+            850..950 => 3,
+            950..995 => 4,
+            _ => 5,
+        };
+        let templates = TEMPLATES[level];
+        let x = self.next(1 << 31) << 1 | self.next(2);
+        let mut message = String::new();
+        let mut rest = templates[(x % templates.len() as u64) as usize];
+        while let Some(at) = rest.find('{') {
+            message.push_str(&rest[..at]);
+            message.push_str(&match &rest[at + 1..at + 2] {
+                "a" => (x % 1_000_003).to_string(),
+                "b" => (x % 97 + 1).to_string(),
+                "h" => format!("{x:08x}"),
+                "i" => format!("10.{}.{}.{}", x & 3, x >> 8 & 255, x >> 16 & 255),
+                "m" => ["GET", "GET", "GET", "POST", "PUT", "DELETE"][(x % 6) as usize].to_owned(),
+                "p" => ["/api/v1/items", "/api/v1/orders", "/api/v2/search", "/login", "/api/v1/users/me", "/cart"]
+                    [(x % 6) as usize]
+                    .to_owned(),
+                _ => ["200", "200", "201", "204", "301", "400", "404", "500"][(x % 8) as usize].to_owned(),
+            });
+            rest = &rest[at + 3..];
+        }
+        message.push_str(rest);
+        if self.made % 10_000 == 4321 {
+            message.push_str(&format!(" quokka number {} ", self.made / 10_000));
+        }
+        let source = format!(
+            "{}-{}{}",
+            ["eu1", "us2"][self.next(2) as usize],
+            ["web", "api", "db", "mq", "job"][self.next(5) as usize],
+            self.next(2) + 1
+        );
+        // The inverse of a Zipf distribution over 50 names, roughly.
+        let rank = (50f64.powf(self.next(1 << 20) as f64 / (1 << 20) as f64) - 1.0) as usize;
+        let application = format!(
+            "{}-{}",
+            ["auth", "cart", "order", "billing", "search", "user", "mail", "stock", "ship", "audit"][rank % 10],
+            ["api", "worker", "gateway", "sync", "cache"][rank / 10 % 5]
+        );
+        let mut meta = Meta::default();
+        let request = self.next(1 << 31) << 17 | self.next(1 << 17);
+        meta.text("request_id", format!("{request:012x}").as_bytes());
+        let regions = ["eu-west-1", "eu-north-1", "us-east-1", "us-west-2", "ap-south-1"];
+        meta.text("region", regions[self.next(5) as usize].as_bytes());
+        let keys = self.next(3);
+        if keys > 0 {
+            meta.int("duration_ms", self.next(512) as i64);
+        }
+        if keys > 1 {
+            meta.int("user_id", self.next(1 << 17) as i64);
+        }
+        let timestamp = Timestamp::clamped(1_795_132_800_000_000 + self.made as i64 * 1000);
+        let fields = Fields {
+            timestamp: Some(timestamp),
+            level: Level::from_index(level),
+            source: source.as_str().into(),
+            application: application.as_str().into(),
+            message: message.as_str().into(),
+            meta,
+        };
+        let pushed = self.builder.push(&fields, &Context::new(timestamp, &Zone::UTC), &mut self.ids);
+        pushed.expect("600 rows fit a batch");
+        self.made += 1;
+    }
+}
