@@ -158,7 +158,9 @@ impl Meta {
 
     /// Adds what `write` appends, which must be one JSON value; it returns whether text had to be repaired.
     pub fn value(&mut self, key: &str, write: impl FnOnce(&mut Vec<u8>) -> bool) {
-        self.value_bytes(key.as_bytes(), write);
+        let start = self.begin();
+        push_string(key.as_bytes(), true, &mut self.text);
+        self.finish(start, write);
     }
 
     /// The same under a key that need not be UTF-8.
@@ -229,15 +231,33 @@ impl Meta {
         });
     }
 
-    /// Adds a JSON value under a key of its own.
+    /// Adds the member of a JSON object that a cursor has just read. Mostly it can be copied as a whole.
+    #[inline]
+    pub fn member_at(&mut self, cursor: &Cursor, key: Key, value: Value) {
+        let (start, end) = (key.at - 1, cursor.position());
+        let without_blanks = end - start == key.raw.len() + 3 + value.raw.len();
+        if without_blanks && value.tidy && !key.escaped {
+            let at = self.begin();
+            self.text.extend_from_slice(&cursor.text().as_bytes()[start..end]);
+            let key_end = at + key.raw.len() + 2;
+            if self.find(&self.text[at..key_end]).is_none() {
+                self.push_member(at, key_end, false);
+                return;
+            }
+            self.text.truncate(at - 1);
+        }
+        self.member(key, value);
+    }
+
+    /// Adds a JSON value under a key that needs no escapes.
     pub fn json_value(&mut self, key: &str, value: Value) {
-        self.member(Key { raw: key, escaped: false }, value);
+        self.member(Key { raw: key, escaped: false, at: 0 }, value);
     }
 
     /// Adds every member of a valid JSON object.
     pub fn merge_object(&mut self, object: &str) {
         // What is not valid ends it early, and there is none of that in an object that a cursor has read before.
-        let _ = Cursor::new(object).object(|_, key, value| self.member(key, value));
+        let _ = Cursor::new(object).object(|cursor, key, value| self.member_at(cursor, key, value));
     }
 
     /// How many members there are.

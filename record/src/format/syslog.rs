@@ -172,6 +172,12 @@ impl<'a> Data<'a, '_> {
     /// Writes a name as a key; true when it has been one before.
     fn key(&mut self, name: &'a [u8], names: &mut Names<'a>) -> bool {
         let before = names.add(name);
+        if before == 0 && self.ascii && find_special(name, 0) == name.len() {
+            self.json.push(b'"');
+            self.json.extend_from_slice(name);
+            self.json.extend_from_slice(b"\":");
+            return false;
+        }
         self.repaired |= push_string(name, self.ascii, self.json);
         if before > 0 {
             self.json.pop();
