@@ -472,7 +472,7 @@ mod tests {
                 ..Fields::default()
             };
             for (key, value) in &keys {
-                fields.meta.text(key, value.as_bytes());
+                fields.meta.value_bytes(key.as_bytes(), |out| crate::text::push_json_string(value.as_bytes(), out));
             }
             let members = |push: &mut dyn FnMut(&mut crate::BatchBuilder, &mut crate::IdSource)| {
                 let mut builder = crate::BatchBuilder::new(1);
