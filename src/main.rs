@@ -1,5 +1,6 @@
 //! The one binary. A line per command; each is a file beside this one.
 
+mod bench;
 mod cli;
 mod client;
 mod config;
@@ -45,6 +46,7 @@ fn run(cli: &Cli, matches: &ArgMatches) -> Result<ExitCode, Failure> {
         Command::Parse(options) => parse::run(options),
         Command::Tail(options) => tail::run(options),
         Command::Query(options) => query::run(options),
+        Command::Bench(options) => bench::run(options),
         Command::Doctor => doctor::run(&settings()?),
         Command::Config(options) => config::print(&settings()?, options),
     }

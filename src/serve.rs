@@ -24,6 +24,8 @@ pub fn run(config: Config) -> Result<ExitCode, Failure> {
     }
     let Settings { engine: mut settings, api, .. } = config.settings;
     raise_open_files(&settings);
+    // glommio opens relative paths from no folder at all.
+    settings.data_dir = std::path::absolute(&settings.data_dir)?;
 
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(SIDECAR_THREADS)
@@ -56,7 +58,9 @@ pub fn run(config: Config) -> Result<ExitCode, Failure> {
 
     let address = running.local_addr();
     if !address.ip().is_loopback() {
-        tracing::warn!("{address} can be reached from outside, and there is no authentication yet: let nobody near it who may not read and write all logs");
+        tracing::warn!(
+            "{address} can be reached from outside, and there is no authentication yet: let nobody near it who may not read and write all logs"
+        );
     }
     greet(address, &shown);
 
@@ -118,7 +122,6 @@ fn raise_open_files(config: &engine::Config) {
 
 /// What runs where, where the data is, and something to try.
 fn greet(address: std::net::SocketAddr, config: &engine::Config) {
-    let data = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
     let promise = match config.durability {
         Durability::Sync => "on disk before it is acknowledged",
         Durability::Flush => "with the kernel before it is acknowledged; --durability sync outlives the machine",
@@ -136,7 +139,7 @@ Try it:
     "source": "web-server", "application": "api", "message": "Database connection failed", "metadata": {{"user_id": 12345}}}}'
 "#,
         version = env!("CARGO_PKG_VERSION"),
-        data = data.display(),
+        data = config.data_dir.display(),
     );
     // Nobody may be reading.
     let _ = std::io::stdout().write_all(text.as_bytes());

@@ -120,7 +120,7 @@ mod tests {
         assert_eq!(text.len(), 44);
         assert_eq!(Cursor::read(&text).unwrap(), cursor);
         assert_eq!(cursor.position_in(&filter).unwrap(), cursor.position);
-        let other = Filter { from: Some(cursor.received), ..Filter::default() };
+        let other = Filter { source: Some(vec!["a".into()]), ..Filter::default() };
         assert_eq!(cursor.position_in(&other).unwrap_err().code, "cursor_mismatch");
     }
 

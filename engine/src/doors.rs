@@ -63,7 +63,16 @@ struct Due {
 /// What comes after a request.
 enum After {
     Next,
+    /// The request was read to its end, and is the last.
+    Close,
+    /// The client may still be sending what nobody wants.
     End,
+}
+
+impl After {
+    fn whole_request(keep_alive: bool) -> After {
+        if keep_alive { After::Next } else { After::Close }
+    }
 }
 
 /// Why a body was not taken in.
@@ -87,7 +96,9 @@ impl Session {
             self.listed.set_busy(true);
             match self.request(head).await? {
                 After::Next => {}
-                After::End => return self.end().await,
+                // Unread bytes would turn the close into a reset, which can take the answer with it.
+                After::Close if self.conn.bytes().is_empty() => return self.send_due().await,
+                After::Close | After::End => return self.end().await,
             }
         }
     }
@@ -163,7 +174,7 @@ impl Session {
         self.send_due().await?;
         match relay::relay(&self.shard, &mut self.conn, &head).await? {
             relay::Relayed::Next => Ok(After::Next),
-            relay::Relayed::End => Ok(After::End),
+            relay::Relayed::End => Ok(After::Close),
             relay::Relayed::Answer(reply) => self.refuse(&head, reply).await,
         }
     }
@@ -184,7 +195,7 @@ impl Session {
         reply.close = close;
         let keep_alive = self.answer(reply, head.keep_alive, head.method == Method::Head);
         if known_end == Some(0) {
-            return Ok(if keep_alive { After::Next } else { After::End });
+            return Ok(After::whole_request(keep_alive));
         }
         if !keep_alive {
             return Ok(After::End);
@@ -289,7 +300,7 @@ impl Session {
             }
         };
         let keep_alive = self.answer_once(ticket, reply, head.keep_alive, false);
-        Ok(if keep_alive { After::Next } else { After::End })
+        Ok(After::whole_request(keep_alive))
     }
 
     /// Answers in the middle of a body, and reads the rest of it if that is bounded.

@@ -284,7 +284,7 @@ async fn copy_answer(
     }
 }
 
-/// Copies both ways until either side ends.
+/// Copies both ways until the sidecar ends, or either side breaks.
 async fn byte_copy(client: &mut Conn, sidecar: Conn) -> io::Result<()> {
     let early = client.bytes().to_vec();
     client.consume(early.len());
@@ -297,7 +297,12 @@ async fn byte_copy(client: &mut Conn, sidecar: Conn) -> io::Result<()> {
     to_sidecar.write_all(&early).await?;
     let (client_read, client_write) = futures_lite::io::split(client);
     let (sidecar_read, sidecar_write) = futures_lite::io::split(to_sidecar);
-    copy(client_read, sidecar_write).or(copy(sidecar_read, client_write)).await
+    // A client that ends its half still gets what the sidecar has to say: it is the sidecar that ends a tail.
+    let upwards = async {
+        copy(client_read, sidecar_write).await?;
+        std::future::pending().await
+    };
+    copy(sidecar_read, client_write).or(upwards).await
 }
 
 async fn copy(

@@ -239,7 +239,8 @@ pub fn part_of(batch: &Id, streams: u16) -> i16 {
 pub struct BatchBuilder {
     /// Room for the header, then the rows.
     frame: Vec<u8>,
-    id: Option<Id>,
+    /// The id of the open batch, and the part that it gives.
+    id: Option<(Id, i16)>,
     streams: u16,
     summary: Summary,
 }
@@ -367,8 +368,8 @@ impl BatchBuilder {
     /// Closes the batch and leaves the builder empty; `None` when it holds no row.
     pub fn seal(&mut self) -> Option<Batch> {
         let Summary { rows, first, last, levels } = self.summary;
-        let id = self.id.filter(|_| rows > 0)?;
-        let header = Header { id, part: part_of(&id, self.streams), rows, first, last, levels };
+        let (id, part) = self.id.filter(|_| rows > 0)?;
+        let header = Header { id, part, rows, first, last, levels };
         let body_bytes = self.frame.len() - HEADER;
         finish_frame(&header, RAW, body_bytes, &mut self.frame);
         // A copy of the exact size: the builder keeps its buffer, and no batch keeps more memory than it needs.
@@ -382,8 +383,12 @@ impl BatchBuilder {
 
     /// The part of the open batch, whose id is drawn with its first row.
     fn part(&mut self, ids: &mut IdSource, now: Timestamp) -> i16 {
-        let id = *self.id.get_or_insert_with(|| ids.next(now));
-        part_of(&id, self.streams)
+        let streams = self.streams;
+        let draw = || {
+            let id = ids.next(now);
+            (id, part_of(&id, streams))
+        };
+        self.id.get_or_insert_with(draw).1
     }
 }
 

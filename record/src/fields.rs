@@ -2,7 +2,7 @@
 
 use crate::level::Level;
 use crate::meta::Meta;
-use crate::text::Text;
+use crate::text::{Text, is_clean_ascii};
 use crate::time::{Timestamp, Zone};
 
 /// The fields of one record. `None` and empty mean that the line does not say; [`Defaults`] fill them when the record
@@ -22,6 +22,28 @@ impl Fields<'_> {
     pub fn with(mut meta: Meta) -> Self {
         meta.clear();
         Fields { meta, ..Fields::default() }
+    }
+
+    /// Empties them for another try at the same line.
+    pub fn reset(&mut self) {
+        let ascii = self.meta.is_ascii();
+        self.meta.clear();
+        self.meta.set_ascii(ascii);
+        self.timestamp = None;
+        self.level = None;
+        self.source = Text::Empty;
+        self.application = Text::Empty;
+        self.message = Text::Empty;
+    }
+
+    /// Takes over what is known of the line that this one is a piece of.
+    pub(crate) fn take_ascii(&mut self, whole: &Fields) {
+        self.meta.set_ascii(whole.meta.is_ascii());
+    }
+
+    /// Looks whether the line is ASCII, which saves looking at each of its pieces.
+    pub(crate) fn look_at(&mut self, line: &[u8]) {
+        self.meta.set_ascii(is_clean_ascii(line));
     }
 }
 

@@ -6,6 +6,8 @@
 //!
 //! What it does not try to do: build a document, unescape, or read numbers. See [`crate::text`] for the latter two.
 
+use crate::text::find_special;
+
 /// Objects and arrays may be nested this deep. Real logs stay below 20, Postgres' jsonb refuses about 6,000, and the
 /// nesting must fit into the bits of an integer.
 pub const JSON_DEPTH_MAX: usize = 128;
@@ -29,9 +31,14 @@ pub struct Value<'a> {
     /// Whether it can be stored as it stands: no white space between tokens, no escape that stands for NUL or a
     /// surrogate, no number that is long or has an exponent.
     pub tidy: bool,
+    /// Whether it is a string that has escapes.
+    pub escaped: bool,
 }
 
 impl<'a> Value<'a> {
+    /// What stands where no value is.
+    pub const NONE: Value<'static> = Value { raw: "", tidy: true, escaped: false };
+
     pub fn is_null(&self) -> bool {
         self.raw == "null"
     }
@@ -192,7 +199,7 @@ impl<'a> Cursor<'a> {
             Some(b'{' | b'[') => self.container()?,
             _ => self.scalar()?,
         };
-        Ok(Value { raw: &self.text[start..self.at], tidy })
+        Ok(Value { raw: &self.text[start..self.at], tidy, escaped: escapes.any })
     }
 
     fn open(&mut self, bracket: u8, expected: &'static str) -> Result<(), JsonError> {
@@ -311,7 +318,7 @@ impl<'a> Cursor<'a> {
         let bytes = self.text.as_bytes();
         let mut at = self.at + 1;
         loop {
-            at = special(bytes, at);
+            at = find_special(bytes, at);
             match bytes.get(at) {
                 Some(b'"') => {
                     self.at = at + 1;
@@ -368,34 +375,6 @@ struct Escapes {
     any: bool,
     /// One that stands for NUL or half of a surrogate pair. (A whole pair counts too: it is looked at when copied.)
     unstorable: bool,
-}
-
-/// The index of the first quote, backslash or control character from `at` on. Eight bytes are tested at a time: in each
-/// of them the top bit is set where the byte is one of the three, and below the lowest set bit none is set wrongly.
-#[inline]
-fn special(bytes: &[u8], mut at: usize) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const TOPS: u64 = 0x8080_8080_8080_8080;
-    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-        let word = u64::from_le_bytes(*chunk);
-        let quote = word ^ (ONES * b'"' as u64);
-        let backslash = word ^ (ONES * b'\\' as u64);
-        let found = (quote.wrapping_sub(ONES) & !quote
-            | backslash.wrapping_sub(ONES) & !backslash
-            | word.wrapping_sub(ONES * 0x20) & !word)
-            & TOPS;
-        if found != 0 {
-            return at + (found.trailing_zeros() / 8) as usize;
-        }
-        at += 8;
-    }
-    while let Some(&b) = bytes.get(at) {
-        if b < 0x20 || b == b'"' || b == b'\\' {
-            return at;
-        }
-        at += 1;
-    }
-    at
 }
 
 /// The length of the escape at the start of `bytes`.

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use crate::json::{Cursor, Key, Value};
-use crate::text::{push_json_string, push_json_value, push_unescaped};
+use crate::text::{push_json_string, push_json_value, push_number_or_text, push_string, push_unescaped};
 
 /// From this many keys on, repeated keys are found by hash: a line of 100,000 keys must not take quadratic time.
 const LINEAR_KEYS_MAX: usize = 24;
@@ -18,16 +18,23 @@ const RENAMES_MAX: usize = 16;
 /// A JSON object under construction. Cleared and used again for each record, so that it allocates nothing once warm.
 #[derive(Debug, Default)]
 pub struct Meta {
-    /// The members one after another, `"key":value`, without commas.
+    /// The members one after another, `,"key":value`.
     text: Vec<u8>,
     members: Vec<Member>,
+    /// How many members are no longer live.
+    dead: usize,
     by_hash: HashMap<u64, usize>,
     scope: u8,
     repaired: bool,
+    /// Whether the line is ASCII without NUL, so that its pieces need no look.
+    ascii: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Member {
+    /// Tells most keys apart without a look at their bytes.
+    tag: u32,
+    /// At the key's opening quote.
     start: usize,
     /// Just after the key's closing quote.
     key_end: usize,
@@ -43,11 +50,22 @@ impl Meta {
     pub fn clear(&mut self) {
         self.text.clear();
         self.members.clear();
+        self.dead = 0;
         if !self.by_hash.is_empty() {
             self.by_hash.clear();
         }
         self.scope = 0;
         self.repaired = false;
+        self.ascii = false;
+    }
+
+    /// Whether the line is ASCII without NUL, so that every piece of it can be stored without another look.
+    pub(crate) fn is_ascii(&self) -> bool {
+        self.ascii
+    }
+
+    pub(crate) fn set_ascii(&mut self, ascii: bool) {
+        self.ascii = ascii;
     }
 
     /// Where the members that follow come from.
@@ -64,7 +82,11 @@ impl Meta {
 
     /// Forgets the members of a scope.
     pub fn clear_scope(&mut self, scope: u8) {
-        self.members.iter_mut().filter(|m| m.scope == scope).for_each(|m| m.live = false);
+        for i in 0..self.members.len() {
+            if self.members[i].scope == scope {
+                self.drop_member(i);
+            }
+        }
     }
 
     /// Notes that the line was not UTF-8 and has been repaired.
@@ -73,7 +95,7 @@ impl Meta {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.members.is_empty()
+        self.len() == 0
     }
 
     /// Whether text that was not UTF-8 has been repaired on its way in.
@@ -83,7 +105,8 @@ impl Meta {
 
     /// Adds text, which need not be UTF-8.
     pub fn text(&mut self, key: &str, value: &[u8]) {
-        self.value(key, |out| push_json_string(value, out));
+        let ascii = self.ascii;
+        self.value(key, |out| push_string(value, ascii, out));
     }
 
     /// Adds text, unless it is empty or the `-` that stands for nothing in access logs and syslog.
@@ -104,12 +127,25 @@ impl Meta {
         self.json(key, if value { "true" } else { "false" });
     }
 
+    /// Adds `true` under a key that need not be UTF-8.
+    pub fn flag(&mut self, key: &[u8]) {
+        self.value_bytes(key, |out| {
+            out.extend_from_slice(b"true");
+            false
+        });
+    }
+
+    /// Adds digits as [`number_or_text`](Meta::number_or_text) does, unless they are missing or `-`.
+    pub fn number_unless_nil(&mut self, key: &str, value: &[u8]) {
+        if !value.is_empty() && value != b"-" {
+            self.number_or_text(key, value);
+        }
+    }
+
     /// Adds digits as a number when they are a canonical i64 (so that the text comes back as it was), else as text.
     pub fn number_or_text(&mut self, key: &str, value: &[u8]) {
-        match canonical_i64(value) {
-            Some(number) => self.int(key, number),
-            None => self.text(key, value),
-        }
+        let ascii = self.ascii;
+        self.value(key, |out| push_number_or_text(value, ascii, out));
     }
 
     /// Adds a valid JSON value, made storable.
@@ -122,15 +158,58 @@ impl Meta {
 
     /// Adds what `write` appends, which must be one JSON value; it returns whether text had to be repaired.
     pub fn value(&mut self, key: &str, write: impl FnOnce(&mut Vec<u8>) -> bool) {
-        let start = self.text.len();
-        self.repaired |= push_json_string(key.as_bytes(), &mut self.text);
+        self.value_bytes(key.as_bytes(), write);
+    }
+
+    /// The same under a key that need not be UTF-8.
+    pub fn value_bytes(&mut self, key: &[u8], write: impl FnOnce(&mut Vec<u8>) -> bool) {
+        let start = self.begin();
+        self.repaired |= push_string(key, self.ascii, &mut self.text);
         self.finish(start, write);
+    }
+
+    /// Adds what `write` appends, which must be one JSON value, or nothing where it fails. `write` is told whether all
+    /// text is ASCII without NUL; it returns whether text had to be repaired, and what the caller wants to know.
+    pub(crate) fn try_value<T, E>(
+        &mut self,
+        key: &str,
+        write: impl FnOnce(&mut Vec<u8>, bool) -> Result<(bool, T), E>,
+    ) -> Result<T, E> {
+        let start = self.begin();
+        push_string(key.as_bytes(), true, &mut self.text);
+        let renamed = self.claim(start);
+        let key_end = self.text.len();
+        self.text.push(b':');
+        match write(&mut self.text, self.ascii) {
+            Ok((repaired, told)) => {
+                self.repaired |= repaired;
+                self.push_member(start, key_end, renamed);
+                Ok(told)
+            }
+            Err(error) => {
+                self.text.truncate(start - 1);
+                Err(error)
+            }
+        }
+    }
+
+    /// Adds all members of another.
+    pub fn append(&mut self, other: &Meta) {
+        self.repaired |= other.repaired;
+        for member in other.members.iter().filter(|m| m.live) {
+            let start = self.begin();
+            self.text.extend_from_slice(&other.text[member.start..member.key_end]);
+            self.finish(start, |out| {
+                out.extend_from_slice(&other.text[member.key_end + 1..member.end]);
+                false
+            });
+        }
     }
 
     /// Adds a member of a JSON object as it stands there.
     #[inline]
     pub fn member(&mut self, key: Key, value: Value) {
-        let start = self.text.len();
+        let start = self.begin();
         if key.escaped {
             let mut plain = Vec::with_capacity(key.raw.len());
             push_unescaped(key.raw, &mut plain);
@@ -161,57 +240,95 @@ impl Meta {
         let _ = Cursor::new(object).object(|_, key, value| self.member(key, value));
     }
 
+    /// How many members there are.
+    pub fn len(&self) -> usize {
+        self.members.len() - self.dead
+    }
+
     /// The raw JSON value of a key.
     pub fn get(&self, key: &str) -> Option<&str> {
-        let mut quoted = Vec::with_capacity(key.len() + 2);
-        push_json_string(key.as_bytes(), &mut quoted);
-        let member = self.members.iter().find(|m| m.live && self.text[m.start..m.key_end] == *quoted)?;
+        let member = self.members[self.find_plain(key)?];
         std::str::from_utf8(&self.text[member.key_end + 1..member.end]).ok()
     }
 
     pub fn contains(&self, key: &str) -> bool {
-        self.get(key).is_some()
+        self.find_plain(key).is_some()
     }
 
     /// Drops a key and its value.
     pub fn remove(&mut self, key: &str) {
-        let mut quoted = Vec::with_capacity(key.len() + 2);
-        push_json_string(key.as_bytes(), &mut quoted);
-        if let Some(at) = self.find(&quoted) {
-            self.members[at].live = false;
+        if let Some(at) = self.find_plain(key) {
+            self.drop_member(at);
         }
+    }
+
+    fn drop_member(&mut self, at: usize) {
+        self.dead += usize::from(std::mem::replace(&mut self.members[at].live, false));
+    }
+
+    fn find_plain(&self, key: &str) -> Option<usize> {
+        let plain = key.bytes().all(|b| b >= 0x20 && b != b'"' && b != b'\\');
+        let mut quoted = Vec::new();
+        if !plain {
+            push_json_string(key.as_bytes(), &mut quoted);
+        }
+        let same = |m: &Member| match plain {
+            true => self.text[m.start + 1..m.key_end - 1] == *key.as_bytes(),
+            false => self.text[m.start..m.key_end] == *quoted,
+        };
+        self.members.iter().position(|m| m.live && same(m))
     }
 
     /// Appends the whole object.
     pub fn write(&self, out: &mut Vec<u8>) {
         out.push(b'{');
-        let mut first = true;
-        for member in self.members.iter().filter(|m| m.live) {
-            if !std::mem::take(&mut first) {
-                out.push(b',');
+        if self.dead == 0 {
+            out.extend_from_slice(self.text.get(1..).unwrap_or_default());
+        } else {
+            let mut comma = 1;
+            for member in self.members.iter().filter(|m| m.live) {
+                out.extend_from_slice(&self.text[member.start - 1 + comma..member.end]);
+                comma = 0;
             }
-            out.extend_from_slice(&self.text[member.start..member.end]);
         }
         out.push(b'}');
+    }
+
+    /// Begins a member; where its key's opening quote will stand.
+    #[inline]
+    fn begin(&mut self) -> usize {
+        self.text.push(b',');
+        self.text.len()
     }
 
     /// Ends a member whose quoted key has just been written from `start`.
     #[inline]
     fn finish(&mut self, start: usize, write: impl FnOnce(&mut Vec<u8>) -> bool) {
-        let mut renamed = false;
-        if let Some(older) = self.find(&self.text[start..]) {
-            if self.members[older].scope == self.scope && !self.members[older].renamed {
-                self.members[older].live = false;
-            } else {
-                self.rename(start);
-                renamed = true;
-            }
-        }
+        let renamed = self.claim(start);
         let key_end = self.text.len();
         self.text.push(b':');
         self.repaired |= write(&mut self.text);
+        self.push_member(start, key_end, renamed);
+    }
+
+    /// Makes the key that has just been written from `start` the only one of its name: an older one of the same scope
+    /// goes, beside one of another scope this one is numbered. True when it was.
+    #[inline]
+    fn claim(&mut self, start: usize) -> bool {
+        let Some(older) = self.find(&self.text[start..]) else { return false };
+        if self.members[older].scope == self.scope && !self.members[older].renamed {
+            self.drop_member(older);
+            return false;
+        }
+        self.rename(start);
+        true
+    }
+
+    #[inline]
+    fn push_member(&mut self, start: usize, key_end: usize, renamed: bool) {
+        let tag = tag(&self.text[start..key_end]);
         let end = self.text.len();
-        self.members.push(Member { start, key_end, end, scope: self.scope, renamed, live: true });
+        self.members.push(Member { tag, start, key_end, end, scope: self.scope, renamed, live: true });
         if self.members.len() > LINEAR_KEYS_MAX {
             self.index();
         }
@@ -238,16 +355,18 @@ impl Meta {
             let Some(older) = self.find(&self.text[start..]) else { return };
             // The same key, repeated in its scope, takes the number that it had.
             if number + 1 == 2 + RENAMES_MAX || self.members[older].scope == self.scope && self.members[older].renamed {
-                self.members[older].live = false;
+                self.drop_member(older);
                 return;
             }
         }
     }
 
+    #[inline]
     fn find(&self, quoted_key: &[u8]) -> Option<usize> {
+        let tag = tag(quoted_key);
         let same = |&i: &usize| {
             let member = self.members[i];
-            member.live && self.text[member.start..member.key_end] == *quoted_key
+            member.tag == tag && member.live && self.text[member.start..member.key_end] == *quoted_key
         };
         if self.members.len() > LINEAR_KEYS_MAX {
             return self.by_hash.get(&hash(quoted_key)).copied().filter(same);
@@ -256,15 +375,11 @@ impl Meta {
     }
 }
 
-/// The number, when `text` is exactly how an i64 is written.
-pub fn canonical_i64(text: &[u8]) -> Option<i64> {
-    let digits = text.strip_prefix(b"-").unwrap_or(text);
-    match digits {
-        [b'0'] if text.len() == 1 => return Some(0),
-        [b'1'..=b'9', ..] if digits.len() <= 19 => {}
-        _ => return None,
-    }
-    std::str::from_utf8(text).ok()?.parse().ok()
+/// Length, first and last byte of a quoted key.
+#[inline]
+fn tag(quoted_key: &[u8]) -> u32 {
+    let inside = |at: usize| u32::from(quoted_key.get(at).copied().unwrap_or_default());
+    (quoted_key.len() as u32) << 16 | inside(1) << 8 | inside(quoted_key.len().wrapping_sub(2))
 }
 
 fn hash(bytes: &[u8]) -> u64 {
@@ -342,20 +457,5 @@ mod tests {
         let text = object(&meta);
         assert_eq!(text.matches(':').count(), 100);
         assert_eq!((meta.get("k0"), meta.get("k99")), (Some("200"), Some("299")));
-    }
-
-    #[test]
-    fn canonical_numbers_only() {
-        for (text, number) in [
-            ("0", Some(0)),
-            ("-5", Some(-5)),
-            ("9223372036854775807", Some(i64::MAX)),
-            ("-9223372036854775808", Some(i64::MIN)),
-        ] {
-            assert_eq!(canonical_i64(text.as_bytes()), number);
-        }
-        for text in ["", "-", "-0", "00", "+1", "1.0", "9223372036854775808", " 1"] {
-            assert_eq!(canonical_i64(text.as_bytes()), None, "{text}");
-        }
     }
 }

@@ -18,7 +18,7 @@
 use crate::fields::{Context, Fields};
 use crate::id::Id;
 use crate::level::Level;
-use crate::text::push_escaped;
+use crate::text::{Text, push_escaped};
 use crate::time::Timestamp;
 
 /// A record must fit, encoded, into this many bytes: twice the longest line, since repair can lengthen text.
@@ -219,9 +219,13 @@ pub(crate) fn write(head: &RowHead, fields: &Fields, context: &Context, out: &mu
     for (text, default) in
         [(&fields.source, context.source), (&fields.application, context.application), (&fields.message, "")]
     {
-        repaired |= push_sized(out, |out| match text.is_empty() {
-            true => crate::text::push_clean(default.as_bytes(), out),
-            false => text.write(out),
+        repaired |= push_sized(out, |out| match text {
+            Text::Bytes(bytes) if fields.meta.is_ascii() && !bytes.is_empty() => {
+                out.extend_from_slice(bytes);
+                false
+            }
+            text if text.is_empty() => crate::text::push_clean(default.as_bytes(), out),
+            text => text.write(out),
         });
     }
     push_sized(out, |out| {

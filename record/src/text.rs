@@ -18,6 +18,8 @@ pub enum Text<'a> {
     Bytes(&'a [u8]),
     /// What stands between the quotes of a valid JSON string, escapes and all.
     Json(&'a str),
+    /// Text without NUL and with nothing to unescape.
+    Clean(&'a str),
     /// Text that had to be put together: rare.
     Owned(String),
 }
@@ -27,7 +29,7 @@ impl Text<'_> {
         match self {
             Text::Empty => true,
             Text::Bytes(bytes) => bytes.is_empty(),
-            Text::Json(json) => json.is_empty(),
+            Text::Json(text) | Text::Clean(text) => text.is_empty(),
             Text::Owned(text) => text.is_empty(),
         }
     }
@@ -39,6 +41,10 @@ impl Text<'_> {
             Text::Bytes(bytes) => push_clean(bytes, out),
             Text::Json(json) => {
                 push_unescaped(json, out);
+                false
+            }
+            Text::Clean(text) => {
+                out.extend_from_slice(text.as_bytes());
                 false
             }
             Text::Owned(text) => push_clean(text.as_bytes(), out),
@@ -106,30 +112,83 @@ fn push_without_nul(mut bytes: &[u8], out: &mut Vec<u8>) {
 /// Appends `bytes` as a JSON string with its quotes, repaired like [`push_clean`]. True when a sequence was broken.
 pub fn push_json_string(bytes: &[u8], out: &mut Vec<u8>) -> bool {
     out.push(b'"');
-    let broken = match std::str::from_utf8(bytes) {
-        Ok(_) => {
-            push_escaped(bytes, out);
-            false
-        }
-        Err(_) => {
-            for chunk in bytes.utf8_chunks() {
-                push_escaped(chunk.valid().as_bytes(), out);
-                if !chunk.invalid().is_empty() {
-                    out.extend_from_slice(REPLACEMENT);
-                }
-            }
-            true
-        }
-    };
+    let broken = push_json_inside(bytes, out);
     out.push(b'"');
     broken
 }
 
+/// The same without the quotes.
+pub fn push_json_inside(bytes: &[u8], out: &mut Vec<u8>) -> bool {
+    if std::str::from_utf8(bytes).is_ok() {
+        push_escaped(bytes, out);
+        return false;
+    }
+    for chunk in bytes.utf8_chunks() {
+        push_escaped(chunk.valid().as_bytes(), out);
+        if !chunk.invalid().is_empty() {
+            out.extend_from_slice(REPLACEMENT);
+        }
+    }
+    true
+}
+
+/// Appends digits as a JSON number when they are a canonical i64, so that the text comes back as it was; else a string.
+/// True when it was not UTF-8; `ascii` says that there is no need to look.
+pub(crate) fn push_number_or_text(text: &[u8], ascii: bool, out: &mut Vec<u8>) -> bool {
+    if is_canonical_i64(text) {
+        out.extend_from_slice(text);
+        return false;
+    }
+    push_string(text, ascii, out)
+}
+
+/// Appends a JSON string; true when it was not UTF-8. `ascii` says that there is no need to look.
+#[inline]
+pub(crate) fn push_string(bytes: &[u8], ascii: bool, out: &mut Vec<u8>) -> bool {
+    if !ascii {
+        return push_json_string(bytes, out);
+    }
+    out.push(b'"');
+    push_escaped(bytes, out);
+    out.push(b'"');
+    false
+}
+
+/// Whether the text is exactly how an i64 is written.
+#[inline]
+pub fn is_canonical_i64(text: &[u8]) -> bool {
+    let digits = text.strip_prefix(b"-").unwrap_or(text);
+    match digits {
+        [b'0'] => text.len() == 1,
+        [b'1'..=b'9', ..] if digits.len() <= 18 => digits.iter().all(u8::is_ascii_digit),
+        _ => digits.len() == 19 && canonical_i64(text).is_some(),
+    }
+}
+
+/// The number, when `text` is exactly how an i64 is written.
+pub fn canonical_i64(text: &[u8]) -> Option<i64> {
+    let digits = text.strip_prefix(b"-").unwrap_or(text);
+    match digits {
+        [b'0'] if text.len() == 1 => return Some(0),
+        [b'1'..=b'9', ..] if digits.len() <= 19 => {}
+        _ => return None,
+    }
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
 /// Appends UTF-8 bytes escaped for the inside of a JSON string (RFC 8259 §7).
-pub fn push_escaped(mut bytes: &[u8], out: &mut Vec<u8>) {
-    while let Some(at) = find_escapable(bytes) {
-        out.extend_from_slice(&bytes[..at]);
-        match bytes[at] {
+#[inline]
+pub fn push_escaped(bytes: &[u8], out: &mut Vec<u8>) {
+    let at = find_special(bytes, 0);
+    out.extend_from_slice(&bytes[..at]);
+    if at < bytes.len() {
+        push_special(&bytes[at..], out);
+    }
+}
+
+fn push_special(mut bytes: &[u8], out: &mut Vec<u8>) {
+    while let Some(&special) = bytes.first() {
+        match special {
             b'"' => out.extend_from_slice(b"\\\""),
             b'\\' => out.extend_from_slice(b"\\\\"),
             b'\n' => out.extend_from_slice(b"\\n"),
@@ -145,24 +204,48 @@ pub fn push_escaped(mut bytes: &[u8], out: &mut Vec<u8>) {
                 out.push(HEX[usize::from(control & 15)]);
             }
         }
-        bytes = &bytes[at + 1..];
+        let next = find_special(bytes, 1);
+        out.extend_from_slice(&bytes[1..next]);
+        bytes = &bytes[next..];
     }
-    out.extend_from_slice(bytes);
 }
 
-/// The first byte that a JSON string cannot hold as it is. Whole chunks are tested without a branch per byte, which
-/// the compiler turns into vector code.
-fn find_escapable(bytes: &[u8]) -> Option<usize> {
-    let escapable = |b: u8| b < 0x20 || b == b'"' || b == b'\\';
-    let mut chunks = bytes.chunks_exact(16);
-    let mut at = 0;
-    for chunk in &mut chunks {
-        if chunk.iter().fold(false, |found, &b| found | escapable(b)) {
-            break;
+/// The index of the first quote, backslash or control character from `at` on, which a JSON string cannot hold as it is;
+/// the end where there is none. Eight bytes are tested at a time: in each of them the top bit is set where the byte is
+/// one of these, and below the lowest set bit none is set wrongly.
+#[inline]
+pub(crate) fn find_special(bytes: &[u8], mut at: usize) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const TOPS: u64 = 0x8080_8080_8080_8080;
+    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let word = u64::from_le_bytes(*chunk);
+        let quote = word ^ (ONES * b'"' as u64);
+        let backslash = word ^ (ONES * b'\\' as u64);
+        let found = (quote.wrapping_sub(ONES) & !quote
+            | backslash.wrapping_sub(ONES) & !backslash
+            | word.wrapping_sub(ONES * 0x20) & !word)
+            & TOPS;
+        if found != 0 {
+            return at + (found.trailing_zeros() / 8) as usize;
         }
-        at += 16;
+        at += 8;
     }
-    bytes[at..].iter().position(|&b| escapable(b)).map(|i| at + i)
+    while let Some(&b) = bytes.get(at) {
+        if b < 0x20 || b == b'"' || b == b'\\' {
+            return at;
+        }
+        at += 1;
+    }
+    at
+}
+
+/// Whether all bytes are ASCII and none is NUL: then every piece of them is text that can be stored.
+#[inline]
+pub fn is_clean_ascii(bytes: &[u8]) -> bool {
+    // Without a branch per byte, which the compiler turns into vector code.
+    let mut chunks = bytes.chunks_exact(64);
+    chunks.all(|chunk| chunk.iter().fold(true, |clean, b| clean & (b.wrapping_sub(1) < 0x7f)))
+        && bytes[bytes.len() / 64 * 64..].iter().all(|b| b.wrapping_sub(1) < 0x7f)
 }
 
 /// Appends the text of a JSON string's inside. Lone surrogates and NUL become U+FFFD. `json` must be the inside of a
@@ -359,6 +442,21 @@ mod tests {
         assert!(push_clean(b"a\xff\0b", &mut out));
         assert_eq!(out, "a\u{fffd}\u{fffd}b".as_bytes());
         assert!(!push_clean("ok".as_bytes(), &mut out));
+    }
+
+    #[test]
+    fn canonical_numbers_only() {
+        for (text, number) in [
+            ("0", Some(0)),
+            ("-5", Some(-5)),
+            ("9223372036854775807", Some(i64::MAX)),
+            ("-9223372036854775808", Some(i64::MIN)),
+        ] {
+            assert_eq!(canonical_i64(text.as_bytes()), number);
+        }
+        for text in ["", "-", "-0", "00", "+1", "1.0", "9223372036854775808", " 1"] {
+            assert_eq!(canonical_i64(text.as_bytes()), None, "{text}");
+        }
     }
 
     proptest! {

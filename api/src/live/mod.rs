@@ -12,7 +12,6 @@
 mod feed;
 mod viewer;
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use engine::tail::Tail;
@@ -25,7 +24,8 @@ pub use viewer::watch;
 
 pub struct Live {
     tail: Tail,
-    feeds: Mutex<HashMap<u64, Weak<Feed>>>,
+    /// By filter; those without a viewer go when the next feed comes.
+    feeds: Mutex<Vec<(Filter, Weak<Feed>)>>,
     places: Arc<Semaphore>,
     viewers_max: usize,
     stop: watch::Sender<bool>,
@@ -57,16 +57,14 @@ impl Live {
             )));
         };
         let mut feeds = self.feeds.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = filter.fingerprint();
-        let feed = match feeds.get(&key).and_then(Weak::upgrade) {
-            Some(feed) => feed,
-            None => {
-                feeds.retain(|_, feed| feed.strong_count() > 0);
-                let feed = Arc::new(Feed::start(filter, &self.tail));
-                feeds.insert(key, Arc::downgrade(&feed));
-                feed
-            }
-        };
+        // By the filter itself: its fingerprint leaves times out.
+        let known = feeds.iter().find(|(of, _)| of == filter).and_then(|(_, feed)| feed.upgrade());
+        let feed = known.unwrap_or_else(|| {
+            feeds.retain(|(_, feed)| feed.strong_count() > 0);
+            let feed = Arc::new(Feed::start(filter, &self.tail));
+            feeds.push((filter.clone(), Arc::downgrade(&feed)));
+            feed
+        });
         Ok(Subscription { frames: feed.subscribe(), stop: self.stop.subscribe(), _place: place })
     }
 

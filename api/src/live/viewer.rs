@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use warp::ws::{Message, WebSocket};
 
 use super::Subscription;
@@ -16,6 +16,9 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 const SEND_MAX: Duration = Duration::from_secs(30);
 /// How long its answer to our close is waited for.
 const CLOSE_MAX: Duration = Duration::from_secs(1);
+
+/// At a stop the feed's last frame comes within this: it joins records for 20 ms.
+const LAST_FRAME_MAX: Duration = Duration::from_millis(60);
 
 /// RFC 6455 §7.4.1: the server goes down.
 const GOING_AWAY: u16 = 1001;
@@ -47,7 +50,15 @@ pub async fn watch(mut socket: WebSocket, mut subscription: Subscription) {
                     return;
                 }
             },
-            () = stopped(&mut subscription.stop) => return close(socket).await,
+            () = stopped(&mut subscription.stop) => {
+                // What was acknowledged before the stop is on its way through the feed.
+                while let Ok(Event::Message { message, .. }) = timeout(LAST_FRAME_MAX, subscription.frames.next()).await {
+                    if !self::send(&mut socket, Message::text(&*message)).await {
+                        return;
+                    }
+                }
+                return close(socket).await;
+            }
             () = tokio::time::sleep_until(silent_until) => match ping_unanswered {
                 true => return,
                 false => {

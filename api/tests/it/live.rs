@@ -156,8 +156,11 @@ fn same_filters_share_a_feed() {
     let server = Running::start(Fake::default());
     let mut viewers: Vec<_> = (0..20).map(|_| watch(&server, "?level=INFO")).collect();
     let _other = watch(&server, "?level=WARN");
-    assert_eq!(server.tail.viewers(), 2);
+    let mut later = watch(&server, "?level=INFO&from=2025-11-11T16:00:01Z");
+    assert_eq!(server.tail.viewers(), 3);
     server.tail.publish(&batch(&[(0, Level::Info, "a", "to all", "{}")]));
+    server.tail.publish(&batch(&[(1, Level::Info, "a", "to the last", "{}")]));
+    assert_eq!(messages(&text(&mut later)), ["to the last"]);
     for viewer in &mut viewers {
         assert_eq!(messages(&text(viewer)), ["to all"]);
     }

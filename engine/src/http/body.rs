@@ -110,10 +110,14 @@ impl Framer {
 
     fn chunk_size(&mut self, bytes: &[u8]) -> Result<Step, BodyError> {
         let line = &bytes[..bytes.len().min(CHUNK_LINE_BYTES_MAX)];
-        if line.iter().enumerate().any(|(i, b)| *b == b'\n' && (i == 0 || line[i - 1] != b'\r')) {
-            return Err(BodyError::Chunk("a bare line feed in its size line"));
+        if !line[0].is_ascii_hexdigit() {
+            return Err(BodyError::Chunk("its size line is no number in hexadecimal"));
         }
         match httparse::parse_chunk_size(line) {
+            // A chunk's line ends in CRLF here, as everywhere: a bare line feed is how a second reader is fooled.
+            Ok(httparse::Status::Complete((length, _))) if !line[..length].ends_with(b"\r\n") => {
+                Err(BodyError::Chunk("a bare line feed in its size line"))
+            }
             Ok(httparse::Status::Complete((length, 0))) => {
                 self.state = State::Trailers;
                 self.line_bytes = 0;
@@ -186,7 +190,7 @@ mod tests {
         check(Framing::Empty, "GET", Ok(Some(("", 0))));
         check(Framing::Length(3), "abcdef", Ok(Some(("abc", 3))));
         check(Framing::Length(9), "abcdef", Ok(None));
-        check(Framing::Chunked, "3\r\nabc\r\nA;x=y\r\n0123456789\r\n0\r\n\r\nGET", Ok(Some(("abc0123456789", 30))));
+        check(Framing::Chunked, "3\r\nabc\r\nA;x=y\r\n0123456789\r\n0\r\n\r\nGET", Ok(Some(("abc0123456789", 32))));
         check(Framing::Chunked, "1\r\na\r\n0\r\nTrailer: x\r\n\r\n", Ok(Some(("a", 23))));
         check(Framing::Chunked, "5\r\nabc", Ok(None));
     }

@@ -61,6 +61,8 @@ impl Strictness {
 #[derive(Debug)]
 pub enum BodyRefused {
     Malformed(Reject),
+    /// JSON, and neither an array nor an object.
+    NoContainer,
     /// It would have to be gathered whole, and is longer than that.
     TooLarge {
         max: usize,
@@ -71,6 +73,9 @@ impl BodyRefused {
     pub fn reply(&self) -> Reply {
         match self {
             BodyRefused::Malformed(reject) => reject_reply(400, reject),
+            BodyRefused::NoContainer => {
+                Reply::error(422, "not_an_object", "the body is neither an array nor an object: send records")
+            }
             BodyRefused::TooLarge { max } => Reply::error(
                 413,
                 "body_too_large",
@@ -103,12 +108,15 @@ pub fn reject_reply(status: u16, reject: &Reject) -> Reply {
 
 /// The answer to a document that is no JSON: the reason, and where, as line and column.
 pub fn malformed_reply(text: &[u8], at: usize, reason: &str) -> Reply {
+    reject_reply(400, &malformed(text, at, reason))
+}
+
+fn malformed(text: &[u8], at: usize, reason: &str) -> Reject {
     let before = &text[..at.min(text.len())];
     let line = 1 + memchr::memchr_iter(b'\n', before).count();
     let column = before.len() - memchr::memrchr(b'\n', before).map_or(0, |feed| feed + 1) + 1;
     let code = if reason == record::json::TOO_DEEP { "too_deep" } else { "malformed_json" };
-    let message = format!("malformed JSON: {reason}");
-    reject_reply(400, &Reject { code, message, line: Some(line), column: Some(column) })
+    Reject { code, message: format!("malformed JSON: {reason}"), line: Some(line), column: Some(column) }
 }
 
 /// What became of a body's records.
@@ -281,6 +289,7 @@ impl Intake {
 
     /// The body has ended well: takes what is left in hand. The account says what became of it all.
     pub fn end(&mut self, tools: &mut Tools) -> Result<(), BodyRefused> {
+        let is_json = matches!(self.input, Input::Json);
         if let Shape::Unknown(first) = &mut self.shape {
             let first = std::mem::take(first);
             self.decide(first, true, tools)?;
@@ -293,7 +302,15 @@ impl Intake {
             Shape::Lines(splitter, strictness) => {
                 let mode = strictness.mode();
                 splitter.end(&mut |piece| self.records.line(piece, mode, tools));
-                Ok(())
+                // One line that is no JSON was meant as one document.
+                match self.records.malformed.take() {
+                    Some(reject)
+                        if is_json && self.records.account.accepted == 0 && self.records.account.rejected == 1 =>
+                    {
+                        Err(BodyRefused::Malformed(reject))
+                    }
+                    _ => Ok(()),
+                }
             }
             Shape::Array(splitter) => {
                 let rest = splitter.end()?;
@@ -348,6 +365,21 @@ impl Intake {
                     }
                 }
             },
+            // One value by itself is a document that is no object or array; more lines make it lines.
+            Some(_) if is_json => {
+                let is_alone = match memchr::memchr(b'\n', &first[begin..]) {
+                    Some(end) => first[begin + end..].trim_ascii().is_empty(),
+                    None => first.len() <= self.limits.line_bytes_max,
+                };
+                match (is_alone, ended) {
+                    (true, true) => return Err(no_container(&first)),
+                    (true, false) => {
+                        self.shape = Shape::Unknown(first);
+                        return Ok(());
+                    }
+                    (false, _) => self.lines(lines),
+                }
+            }
             Some(_) => self.lines(lines),
         };
         self.feed(&first, tools)
@@ -394,15 +426,7 @@ impl Intake {
                 None => {}
             }
         } else if is_json {
-            let message = "malformed JSON: the document is not closed";
-            let line = 1 + memchr::memchr_iter(b'\n', text).count();
-            let column = text.len() - memchr::memrchr(b'\n', text).map_or(0, |at| at + 1) + 1;
-            return Err(BodyRefused::Malformed(Reject {
-                code: "malformed_json",
-                message: message.into(),
-                line: Some(line),
-                column: Some(column),
-            }));
+            return Err(BodyRefused::Malformed(malformed(text, text.len(), "the document is not closed")));
         }
         self.shape = self.lines(Strictness::Text(None));
         self.feed(whole, tools)
@@ -435,6 +459,14 @@ impl Intake {
             }
             None => Ok(()),
         }
+    }
+}
+
+/// What is wrong with a document that begins like neither an array nor an object.
+fn no_container(text: &[u8]) -> BodyRefused {
+    match record::json::whole(&String::from_utf8_lossy(text)) {
+        Ok(_) => BodyRefused::NoContainer,
+        Err(error) => BodyRefused::Malformed(malformed(text, error.at, error.reason)),
     }
 }
 

@@ -339,7 +339,7 @@ mod tests {
     #[test]
     fn broken_arrays_say_where() {
         for (text, line, column) in
-            [("1 2]", 1, 4), ("1,]", 1, 4), ("1,\n\n x\u{7f}}", 3, 6), ("1] 2", 1, 5), ("[", 1, 3), ("", 1, 2)]
+            [("1 2]", 1, 4), ("1,]", 1, 4), ("1,\n\n x\u{7f}}", 3, 5), ("1] 2", 1, 5), ("[", 1, 3), ("", 1, 2)]
         {
             for piece in 1..6 {
                 let error = elements(text.as_bytes(), piece, false).unwrap_err();

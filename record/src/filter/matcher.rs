@@ -105,8 +105,8 @@ impl Matcher {
                 && self.expr.matches(record))
     }
 
-    /// Whether the record's columns but these have been seen to: for a reader that has tested time, level, source and
-    /// application by itself.
+    /// Whether the record passes the filter's `expr`: for a reader that has seen to time, level, source and application
+    /// by itself.
     pub fn matches_expr(&self, record: &impl Columns) -> bool {
         self.expr.matches(record)
     }
@@ -132,7 +132,7 @@ enum Node {
     Application(Test),
     Message(Test),
     Text(FoldedNeedle),
-    Metadata(MetaPath, Test),
+    Metadata(Box<MetaPath>, Test),
 }
 
 impl Node {
@@ -156,7 +156,7 @@ impl Node {
                     Field::Source => Node::Source(test),
                     Field::Application => Node::Application(test),
                     Field::Message => Node::Message(test),
-                    Field::Metadata(path) => Node::Metadata(MetaPath::new(path), test),
+                    Field::Metadata(path) => Node::Metadata(Box::new(MetaPath::new(path)), test),
                 }
             }
         }

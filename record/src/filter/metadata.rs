@@ -4,9 +4,11 @@
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
+use memchr::memmem;
+
 use super::number::{Number, is_numeric_string, same_number};
-use crate::meta::canonical_i64;
-use crate::text::push_unescaped;
+use crate::text::canonical_i64;
+use crate::text::{push_escaped, push_unescaped};
 
 /// A JSON value as tests see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,16 +79,22 @@ impl<'a> MetaValue<'a> {
 }
 
 /// A metadata path, taken apart once: `a.b` is the literal key or the path.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct MetaPath {
     text: String,
     /// Where the first dot stands.
     dot: Option<usize>,
+    /// What an object that has either key contains: a quote and the path's first key. Of records of many kinds most have
+    /// not, and are done with here. [`Meta`](crate::meta::Meta) writes outermost keys in one way only.
+    head: memmem::Finder<'static>,
 }
 
 impl MetaPath {
     pub fn new(path: &str) -> MetaPath {
-        MetaPath { dot: path.find('.'), text: path.to_owned() }
+        let dot = path.find('.');
+        let mut head = vec![b'"'];
+        push_escaped(&path.as_bytes()[..dot.unwrap_or(path.len())], &mut head);
+        MetaPath { dot, head: memmem::Finder::new(&head).into_owned(), text: path.to_owned() }
     }
 
     pub fn as_str(&self) -> &str {
@@ -95,6 +103,7 @@ impl MetaPath {
 
     /// The value in a JSON object as rows hold it: compact, no key of the outermost object twice.
     pub fn find<'a>(&self, json: &'a [u8]) -> Option<MetaValue<'a>> {
+        self.head.find(json)?;
         MetaValue::from_json(find_raw(json, &self.text, self.dot)?)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use crate::meta::canonical_i64;
+use crate::text::canonical_i64;
 
 /// A longer string is text, not a number: no reader has to take a line of digits for one.
 pub const NUMERIC_STRING_BYTES_MAX: usize = 64;

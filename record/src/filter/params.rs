@@ -128,17 +128,25 @@ impl Filter {
         match expr {
             Expr::All(parts) => parts.into_iter().for_each(|part| self.require(part)),
             Expr::Level(levels) => self.levels = Some(self.levels.unwrap_or(LevelSet::ALL).intersection(levels)),
+            Expr::Not(part) => match *part {
+                Expr::Level(levels) => self.require(Expr::Level(levels.complement())),
+                other => self.require_other(Expr::Not(Box::new(other))),
+            },
             Expr::Time(range) => TimeRange { from: self.from, to: self.to } = self.range().intersection(range),
             Expr::Field { field: Field::Source, test: Test::AnyOf(texts) } => narrow(&mut self.source, texts),
             Expr::Field { field: Field::Application, test: Test::AnyOf(texts) } => narrow(&mut self.application, texts),
-            other => match &mut self.expr {
-                Expr::All(parts) if parts.is_empty() => self.expr = other,
-                Expr::All(parts) => parts.push(other),
-                _ => {
-                    let first = std::mem::take(&mut self.expr);
-                    self.expr = Expr::All(vec![first, other]);
-                }
-            },
+            other => self.require_other(other),
+        }
+    }
+
+    fn require_other(&mut self, expr: Expr) {
+        match &mut self.expr {
+            Expr::All(parts) if parts.is_empty() => self.expr = expr,
+            Expr::All(parts) => parts.push(expr),
+            _ => {
+                let first = std::mem::take(&mut self.expr);
+                self.expr = Expr::All(vec![first, expr]);
+            }
         }
     }
 }
@@ -236,6 +244,7 @@ mod tests {
             ("q=timeout&q=-x or y", r#"("timeout" (-("x") or "y"))"#),
             ("q=level:error source:(a,b) timeout&source=b", r#"level:(ERROR) source:("b") "timeout""#),
             ("q=source:a&source=b", "-level:*"),
+            ("q=-level:(trace,debug) x", r#"level:(INFO,WARN,ERROR,FATAL) "x""#),
             ("metadata.=x", ""),
         ] {
             assert_eq!(read(query).map(|filter| filter.to_string()).as_deref(), Ok(as_q), "{query}");

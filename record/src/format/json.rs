@@ -9,7 +9,8 @@
 //! Where a key is there already, beside the fields or in the line's own `metadata`, both stay: `timestamp_2`.
 //! A line that is valid JSON and no object is a record too: its text is the message.
 
-use super::{FormatInfo, Malformed, Parser};
+use super::keys::*;
+use super::{FormatInfo, Malformed, Parser, docker_json};
 use crate::fields::{Context, Fields};
 use crate::json::{Cursor, JsonError, Key, TOO_DEEP, Value};
 use crate::level::Level;
@@ -28,15 +29,36 @@ pub static INFO: FormatInfo = FormatInfo {
 pub struct Json;
 
 impl Parser for Json {
-    fn info(&self) -> &'static FormatInfo {
+    fn info(&self) -> &FormatInfo {
         &INFO
     }
 
-    fn parse<'a>(&self, line: &'a [u8], context: &Context, out: &mut Fields<'a>) -> Result<(), Malformed> {
-        match std::str::from_utf8(line) {
-            Ok(text) => parse_text(text, context, out),
-            Err(error) => Err(malformed(JsonError { reason: NOT_UTF8, at: error.valid_up_to() })),
+    fn may_be(&self, line: &[u8]) -> bool {
+        match line.trim_ascii_start() {
+            [b'{' | b'[' | b'"', ..] => true,
+            number @ [b'-' | b'0'..=b'9', ..] => number.iter().all(|b| b"0123456789+-.eE \t".contains(b)),
+            literal => matches!(literal.trim_ascii_end(), b"true" | b"false" | b"null"),
         }
+    }
+
+    fn parse<'a>(&self, line: &'a [u8], context: &Context, out: &mut Fields<'a>) -> Result<(), Malformed> {
+        parse_bytes(line, context, out, false).map(|_| ())
+    }
+
+    fn detect<'a>(&self, line: &'a [u8], context: &Context, out: &mut Fields<'a>) -> Result<&'static str, Malformed> {
+        Ok(if parse_bytes(line, context, out, true)? { docker_json::INFO.name } else { INFO.name })
+    }
+}
+
+/// Reads a line that may be Docker's; says whether it is.
+pub(super) fn read<'a>(line: &'a [u8], context: &Context, out: &mut Fields<'a>) -> Result<bool, Malformed> {
+    parse_bytes(line, context, out, true)
+}
+
+fn parse_bytes<'a>(line: &'a [u8], context: &Context, out: &mut Fields<'a>, docker: bool) -> Result<bool, Malformed> {
+    match std::str::from_utf8(line) {
+        Ok(text) => parse_text(text, context, out, docker),
+        Err(error) => Err(malformed(JsonError { reason: NOT_UTF8, at: error.valid_up_to() })),
     }
 }
 
@@ -48,103 +70,11 @@ fn malformed(error: JsonError) -> Malformed {
     Malformed { code, format: INFO.name, reason: error.reason, column: error.at + 1 }
 }
 
-/// The keys that fill a field, in the order in which they are preferred. A key's place here is its slot.
-const KEYS: [&str; 32] = [
-    "timestamp",
-    "@timestamp",
-    "ts",
-    "time",
-    "datetime",
-    "t",
-    "date",
-    "eventTime",
-    "level",
-    "severity",
-    "lvl",
-    "loglevel",
-    "log.level",
-    "levelname",
-    "severity_text",
-    "source",
-    "host",
-    "hostname",
-    "host.name",
-    "application",
-    "app",
-    "service",
-    "service.name",
-    "program",
-    "logger",
-    "message",
-    "msg",
-    "log",
-    "body",
-    "text",
-    "event",
-    "metadata",
-];
-
-const TIMES: std::ops::Range<usize> = 0..8;
-const LEVELS: std::ops::Range<usize> = 8..15;
-const SOURCES: std::ops::Range<usize> = 15..19;
-const APPLICATIONS: std::ops::Range<usize> = 19..25;
-const MESSAGES: std::ops::Range<usize> = 25..31;
-const T: usize = 5;
-const LOG_LEVEL: usize = 12;
-const HOST: usize = 16;
-const HOST_NAME: usize = 18;
-const SERVICE: usize = 21;
-const SERVICE_NAME: usize = 22;
-const LOG: usize = 27;
-const METADATA: usize = 31;
-
 /// The scopes of the metadata: what stands beside the record's fields, what comes out of its `metadata`, and what is
 /// told of its fields.
 const BESIDE: u8 = 0;
 const INSIDE: u8 = 1;
 const TOLD: u8 = 2;
-
-/// The slot of a key.
-#[inline]
-fn slot(key: &str) -> Option<usize> {
-    // By length first: most keys that are none of these are told apart by it alone.
-    let found = match (key.len(), key) {
-        (1, "t") => T,
-        (2, "ts") => 2,
-        (3, "lvl") => 10,
-        (3, "app") => 20,
-        (3, "msg") => 26,
-        (3, "log") => LOG,
-        (4, "time") => 3,
-        (4, "date") => 6,
-        (4, "host") => HOST,
-        (4, "body") => 28,
-        (4, "text") => 29,
-        (5, "level") => 8,
-        (5, "event") => 30,
-        (6, "source") => 15,
-        (6, "logger") => 24,
-        (7, "message") => 25,
-        (7, "service") => SERVICE,
-        (7, "program") => 23,
-        (8, "metadata") => METADATA,
-        (8, "severity") => 9,
-        (8, "hostname") => 17,
-        (8, "loglevel") => 11,
-        (8, "datetime") => 4,
-        (9, "timestamp") => 0,
-        (9, "host.name") => HOST_NAME,
-        (9, "log.level") => LOG_LEVEL,
-        (9, "levelname") => 13,
-        (9, "eventTime") => 7,
-        (10, "@timestamp") => 1,
-        (11, "application") => 19,
-        (12, "service.name") => SERVICE_NAME,
-        (13, "severity_text") => 14,
-        _ => return None,
-    };
-    Some(found)
-}
 
 /// The values of the keys that fill fields.
 struct Slots<'a> {
@@ -167,7 +97,7 @@ impl<'a> Slots<'a> {
     /// The first value of a field that is no object or array: taken out, and its slot told.
     #[inline]
     fn take_first(&mut self, slots: std::ops::Range<usize>) -> Option<(usize, Value<'a>)> {
-        let mut candidates = self.set & (u32::MAX >> (32 - slots.end) & u32::MAX << slots.start);
+        let mut candidates = self.set & bits(slots);
         while candidates != 0 {
             let slot = candidates.trailing_zeros() as usize;
             if !self.values[slot].is_container() {
@@ -185,21 +115,31 @@ impl<'a> Slots<'a> {
     }
 }
 
-/// Reads one JSON value: a line of a log, a request's body, an element of an array.
-pub fn parse_text<'a>(text: &'a str, context: &Context, out: &mut Fields<'a>) -> Result<(), Malformed> {
+/// Reads one JSON value: a line of a log, a request's body, an element of an array. Says whether it is a line of
+/// Docker's, where that may be.
+fn parse_text<'a>(text: &'a str, context: &Context, out: &mut Fields<'a>, docker: bool) -> Result<bool, Malformed> {
     let mut cursor = Cursor::new(text);
     cursor.blanks();
     if cursor.peek() != Some(b'{') {
         let value = cursor.value().map_err(malformed)?;
         cursor.end().map_err(malformed)?;
         out.message = Text::Bytes(value.raw.as_bytes());
-        return Ok(());
+        return Ok(false);
     }
-    let mut slots = Slots { values: [Value { raw: "", tidy: true }; KEYS.len()], set: 0 };
+    let mut slots = Slots { values: [Value::NONE; KEYS.len()], set: 0 };
     read_members(&mut cursor, &mut slots, &mut out.meta).map_err(malformed)?;
     cursor.end().map_err(malformed)?;
+    let like_docker = docker && slots.set == 1 << LOG | 1 << TIME && slots.values[LOG].string().is_some() && {
+        let stream = out.meta.get("stream");
+        let others = out.meta.len() - usize::from(out.meta.contains("attrs"));
+        matches!(stream, Some("\"stdout\"" | "\"stderr\"")) && others == 1
+    };
     fill(slots, context, out);
-    Ok(())
+    let is_docker = like_docker && out.timestamp.is_some();
+    if is_docker {
+        docker_json::finish(out);
+    }
+    Ok(is_docker)
 }
 
 /// Walks the object: fields into their slots, all else into the metadata.
@@ -209,7 +149,7 @@ fn read_members<'a>(cursor: &mut Cursor<'a>, slots: &mut Slots<'a>, meta: &mut M
     }
     loop {
         let key = cursor.key()?;
-        let slot = if key.escaped { slot(&unescaped(key)) } else { slot(key.raw) };
+        let slot = if key.escaped { slot(unescaped(key).as_bytes()) } else { slot(key.raw.as_bytes()) };
         match slot {
             Some(METADATA) => {
                 if slots.set & 1 << METADATA != 0 {
@@ -220,7 +160,7 @@ fn read_members<'a>(cursor: &mut Cursor<'a>, slots: &mut Slots<'a>, meta: &mut M
                     meta.set_scope(INSIDE);
                     cursor.object(|_, key, value| meta.member(key, value))?;
                     meta.set_scope(BESIDE);
-                    slots.put(METADATA, Value { raw: "", tidy: true });
+                    slots.put(METADATA, Value::NONE);
                 } else {
                     slots.put(METADATA, cursor.value()?);
                 }
@@ -293,7 +233,7 @@ fn fill_timestamp<'a>(slots: &mut Slots<'a>, context: &Context, out: &mut Fields
 #[inline]
 fn read_time(value: Value, context: &Context) -> Option<time::Instant> {
     match value.string() {
-        Some(text) if text.contains('\\') => {
+        Some(text) if value.escaped => {
             let text = unescaped(Key { raw: text, escaped: true });
             time::parse(text.as_bytes(), context.zone, context.received)
         }
@@ -303,7 +243,7 @@ fn read_time(value: Value, context: &Context) -> Option<time::Instant> {
 }
 
 fn fill_level<'a>(slots: &mut Slots<'a>, out: &mut Fields<'a>) {
-    let before_nested = slots.set & (u32::MAX >> (32 - LOG_LEVEL) & u32::MAX << LEVELS.start);
+    let before_nested = slots.set & bits(LEVELS.start..LOG_LEVEL);
     let nested = if before_nested == 0 && slots.set & 1 << LOG_LEVEL == 0 { slots.object(LOG) } else { None };
     let inner = nested.and_then(|_| take_inner(slots, LOG, "level", &mut out.meta));
     let Some(value) = inner.or_else(|| slots.take_first(LEVELS).map(|(_, value)| value)) else { return };
@@ -313,13 +253,8 @@ fn fill_level<'a>(slots: &mut Slots<'a>, out: &mut Fields<'a>) {
     }
 }
 
-/// A level's name, the numbers of bunyan and pino, or a syslog severity, each also as a string.
 fn read_level(value: Value) -> Option<Level> {
-    let text = value.string().unwrap_or(value.raw);
-    if text.as_bytes().first().is_some_and(u8::is_ascii_digit) {
-        return Level::from_number(text.parse().ok()?);
-    }
-    Level::from_name(text.as_bytes())
+    level(value.string().unwrap_or(value.raw).as_bytes())
 }
 
 /// Takes a member that is no object or array out of the object in a slot. What else is in there goes into the metadata.
@@ -348,6 +283,7 @@ fn take_inner<'a>(slots: &mut Slots<'a>, slot: usize, name: &str, meta: &mut Met
 #[inline]
 fn scalar_text(value: Value<'_>) -> Text<'_> {
     match value.string() {
+        Some(text) if !value.escaped => Text::Clean(text),
         Some(text) => Text::Json(text),
         None => Text::Bytes(value.raw.as_bytes()),
     }
@@ -359,14 +295,6 @@ mod tests {
     use crate::format::Mode;
     use crate::format::testing::{check, read, refuse};
     use proptest::prelude::*;
-
-    #[test]
-    fn slots_and_keys_agree() {
-        for (i, key) in KEYS.iter().enumerate() {
-            assert_eq!(slot(key), Some(i), "{key}");
-        }
-        assert_eq!(slot("Message"), None);
-    }
 
     #[test]
     fn fields_from_the_usual_keys() {

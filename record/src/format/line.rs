@@ -4,12 +4,15 @@
 //! [`LineParser`] belongs to one connection or request and keeps its scratch memory from line to line, so that once warm
 //! nothing is allocated per record.
 
-use super::{Malformed, Parser, json, plain};
+use super::detect::Detector;
+use super::wrapped::Wrapped;
+use super::{Malformed, Parser, json};
 use crate::batch::{BatchBuilder, PushError, Pushed};
 use crate::fields::{Context, Fields};
 use crate::id::IdSource;
 use crate::meta::Meta;
 use crate::row::Rows;
+use crate::text::push_lossy;
 
 /// A longer line is refused: it would be a megabyte of text that nobody reads, and its record must fit into
 /// [`crate::row::RECORD_BYTES_MAX`] once encoded.
@@ -98,11 +101,18 @@ pub struct LineParser {
     meta: Meta,
     /// A line that was not UTF-8, repaired.
     repaired: String,
+    wrapped: Wrapped,
+    detector: Detector,
 }
 
 impl LineParser {
     pub fn new() -> LineParser {
         LineParser::default()
+    }
+
+    /// A parser that also tries these on lines that fit no format of the registry.
+    pub fn with_patterns(patterns: &'static [&'static dyn Parser]) -> LineParser {
+        LineParser { detector: Detector::with_patterns(patterns), ..LineParser::default() }
     }
 
     /// Parses one line (without its line feed) or one JSON value, and appends its record to the batch.
@@ -117,57 +127,73 @@ impl LineParser {
         if line.len() > LINE_BYTES_MAX {
             return Err(NotTaken::Reject(Reject::too_long(line)));
         }
-        let LineParser { meta, repaired } = self;
+        let line = trimmed(line, mode);
+        let LineParser { meta, repaired, wrapped, detector } = self;
         let mut fields = Fields::with(std::mem::take(meta));
-        let found = find(line, mode, context, &mut fields);
-        let found = match found {
+        if !matches!(mode, Mode::Json) && line.first() != Some(&b'{') {
+            fields.look_at(line);
+        }
+        let found = match find(line, mode, detector, context, &mut fields) {
             Err(error) if error.reason == json::NOT_UTF8 => {
                 repaired.clear();
-                crate::text::push_lossy(line, repaired);
+                push_lossy(line, repaired);
                 fields = Fields::with(fields.meta);
-                let found = find(repaired.as_bytes(), mode, context, &mut fields);
+                let found = find(repaired.as_bytes(), mode, detector, context, &mut fields);
                 fields.meta.mark_repaired();
                 found.map_err(|error| Reject::malformed(&error, repaired.as_bytes()))
             }
             found => found.map_err(|error| Reject::malformed(&error, line)),
         };
-        let taken = match found {
-            Ok(format) => match builder.push(&fields, context, ids) {
-                Ok(pushed) => Ok(Taken { pushed, format }),
-                Err(PushError::Full) => Err(NotTaken::Full),
-                Err(error) => Err(NotTaken::Reject(Reject::too_large(error))),
-            },
-            Err(reject) => Err(NotTaken::Reject(reject)),
-        };
+        let taken = found.map_err(NotTaken::Reject).and_then(|format| {
+            if context.unwrap {
+                wrapped.open(format, context, &mut fields, |fields| push(fields, format, context, ids, builder))
+            } else {
+                push(&fields, format, context, ids, builder)
+            }
+        });
         *meta = fields.meta;
         taken
     }
 }
 
-/// Reads the line in the given mode; the name of its format.
-fn find<'a>(line: &'a [u8], mode: Mode, context: &Context, out: &mut Fields<'a>) -> Result<&'static str, Malformed> {
-    match mode {
-        Mode::Json => {
-            json::Json.parse(line, context, out)?;
-            Ok(json::INFO.name)
-        }
-        Mode::Named(parser) => {
-            parser.parse(line, context, out)?;
-            Ok(parser.info().name)
-        }
-        Mode::Auto => detect(line, context, out),
+fn push(
+    fields: &Fields,
+    format: &'static str,
+    context: &Context,
+    ids: &mut IdSource,
+    builder: &mut BatchBuilder,
+) -> Result<Taken, NotTaken> {
+    match builder.push(fields, context, ids) {
+        Ok(pushed) => Ok(Taken { pushed, format }),
+        Err(PushError::Full) => Err(NotTaken::Full),
+        Err(error) => Err(NotTaken::Reject(Reject::too_large(error))),
     }
 }
 
-fn detect<'a>(line: &'a [u8], context: &Context, out: &mut Fields<'a>) -> Result<&'static str, Malformed> {
-    match json::Json.parse(line, context, out) {
-        Ok(()) => return Ok(json::INFO.name),
-        Err(error) if error.reason == json::NOT_UTF8 && line.trim_ascii_start().starts_with(b"{") => return Err(error),
-        Err(_) => {}
+/// The line without a byte order mark, and, where it is no JSON value, without the end of line that a sender left on it.
+fn trimmed<'a>(line: &'a [u8], mode: Mode) -> &'a [u8] {
+    let mut line = line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(line);
+    if !matches!(mode, Mode::Json) {
+        while let [rest @ .., b'\n' | b'\r'] = line {
+            line = rest;
+        }
     }
-    *out = Fields::with(std::mem::take(&mut out.meta));
-    plain::Plain.parse(line, context, out)?;
-    Ok(plain::INFO.name)
+    line
+}
+
+/// Reads the line in the given mode; the name of its format.
+fn find<'a>(
+    line: &'a [u8],
+    mode: Mode,
+    detector: &mut Detector,
+    context: &Context,
+    out: &mut Fields<'a>,
+) -> Result<&'static str, Malformed> {
+    match mode {
+        Mode::Json => json::Json.parse(line, context, out).map(|()| json::INFO.name),
+        Mode::Named(parser) => parser.parse(line, context, out).map(|()| parser.info().name),
+        Mode::Auto => detector.detect(line, context, out),
+    }
 }
 
 /// Parses one record and stores it nowhere. Whatever line feeds are in it belong to it.

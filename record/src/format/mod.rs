@@ -6,25 +6,63 @@
 
 use crate::fields::{Context, Fields};
 
+mod access;
+mod apache_error;
+mod cri;
+mod detect;
+mod docker_json;
+mod grok;
 mod json;
+mod keys;
 mod line;
+mod logfmt;
+mod nginx_error;
+mod pattern;
 mod plain;
+mod predefined;
+mod scan;
+mod syslog;
+mod syslog_rfc3164;
+mod syslog_rfc5424;
 #[cfg(test)]
 mod testing;
+mod wrapped;
 
+pub use grok::BASE as GROK_PATTERNS;
 pub use line::{LINE_BYTES_MAX, LineParser, Mode, NotTaken, Parsed, Reject, Taken, parse_one};
+pub use pattern::{EXPRESSION_BYTES_MAX, Pattern, PatternError};
+pub use predefined::Predefined;
 
-/// All formats, in the order in which they are listed. (What is tried in which order is the detection's business.)
-pub static REGISTRY: &[&dyn Parser] = &[&json::Json, &plain::Plain];
+/// All formats, in the order in which they are listed and, where [`Parser::may_be`] says so, tried.
+pub static REGISTRY: &[&dyn Parser] = &[
+    &json::Json,
+    &docker_json::DockerJson,
+    &syslog_rfc5424::Rfc5424,
+    &syslog_rfc3164::Rfc3164,
+    &access::Access { combined: true },
+    &access::Access { combined: false },
+    &nginx_error::NginxError,
+    &apache_error::ApacheError,
+    &cri::Cri,
+    &logfmt::Logfmt,
+    &plain::Plain,
+];
 
 /// All formats.
 pub fn registry() -> &'static [&'static dyn Parser] {
     REGISTRY
 }
 
-/// The format of a name, as `?format=` and settings give it.
+/// The predefined patterns, which only lines are held to that are said to be of them.
+pub fn patterns() -> &'static [Predefined] {
+    &predefined::PREDEFINED
+}
+
+/// The format or predefined pattern of a name, as `?format=` and settings give it.
 pub fn by_name(name: &str) -> Option<&'static dyn Parser> {
-    REGISTRY.iter().copied().find(|parser| parser.info().name == name)
+    let format = REGISTRY.iter().copied().find(|parser| parser.info().name == name);
+    let pattern = || patterns().iter().find(|pattern| pattern.info.name == name);
+    format.or_else(|| Some(pattern()? as &dyn Parser))
 }
 
 /// What `GET /parse/formats` tells of a format.
@@ -54,10 +92,94 @@ pub struct Malformed {
     pub column: usize,
 }
 
+/// A line that a scanner refuses, `at` from 0.
+fn mismatch(format: &'static str, reason: &'static str, at: usize) -> Malformed {
+    Malformed { code: "format_mismatch", format, reason, column: at + 1 }
+}
+
 /// One format.
 pub trait Parser: Send + Sync {
-    fn info(&self) -> &'static FormatInfo;
+    fn info(&self) -> &FormatInfo;
 
-    /// Reads one line. `out` is empty on entry; after an error its content means nothing.
+    /// Reads a line that is held to this format. `out` is empty on entry; after an error its content means nothing.
     fn parse<'a>(&self, line: &'a [u8], context: &Context, out: &mut Fields<'a>) -> Result<(), Malformed>;
+
+    /// Whether a line of unknown format is worth a try: a look at its first bytes. A format that never says so is only
+    /// for lines that are held to it.
+    fn may_be(&self, _line: &[u8]) -> bool {
+        false
+    }
+
+    /// Reads a line of unknown format; tells which format it is. What it takes must be beyond doubt: no line that is
+    /// another format's. Where formats share a grammar, one of them detects them all.
+    fn detect<'a>(&self, line: &'a [u8], context: &Context, out: &mut Fields<'a>) -> Result<&'static str, Malformed> {
+        self.parse(line, context, out)?;
+        Ok(self.info().name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::read;
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn every_example_is_of_its_format() {
+        for parser in registry() {
+            let info = parser.info();
+            let detected = read(info.example.as_bytes(), Mode::Auto, false).unwrap();
+            let held = read(info.example.as_bytes(), Mode::Named(*parser), false).unwrap();
+            assert!(detected.starts_with(&format!("{} ", info.name)), "{detected}");
+            assert_eq!(detected, held);
+            assert!(by_name(info.name).is_some_and(|found| std::ptr::eq(found.info(), info)));
+        }
+        assert!(by_name("nonsense").is_none());
+    }
+
+    #[test]
+    fn formats_that_take_turns_are_each_found() {
+        let context = Context::new(testing::RECEIVED, &crate::Zone::UTC);
+        let mut parser = LineParser::new();
+        let mut ids = crate::IdSource::new(|| 0);
+        let mut builder = crate::BatchBuilder::new(1);
+        for round in 0..REGISTRY.len() {
+            for i in 0..REGISTRY.len() {
+                let info = REGISTRY[(i * (round + 1)) % REGISTRY.len()].info();
+                let taken = parser.push_line(info.example.as_bytes(), Mode::Auto, &context, &mut ids, &mut builder);
+                assert_eq!(taken.unwrap().format, info.name);
+            }
+        }
+    }
+
+    /// Lines that are nearly of a format: an example, cut or with some bytes changed.
+    fn near_lines() -> impl Strategy<Value = Vec<u8>> {
+        let changes = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4);
+        (0..REGISTRY.len(), any::<prop::sample::Index>(), changes).prop_map(|(format, cut, changes)| {
+            let mut line = REGISTRY[format].info().example.as_bytes().to_vec();
+            for (at, byte) in changes {
+                let at = at.index(line.len());
+                line[at] = byte;
+            }
+            line.truncate(cut.index(2 * line.len()));
+            line
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn any_line_is_taken(line: Vec<u8>) {
+            prop_assert!(read(&line, Mode::Auto, true).is_ok());
+        }
+
+        #[test]
+        fn any_nearly_right_line_is_taken(line in near_lines()) {
+            prop_assert!(read(&line, Mode::Auto, true).is_ok());
+            for parser in registry() {
+                let _ = read(&line, Mode::Named(*parser), true);
+            }
+        }
+    }
 }

@@ -1,26 +1,158 @@
-//! Text of no format: the line is the message.
+//! Text of no format: the line is the message. A time at its head and a level word near it are read where they plainly
+//! are such; nothing is taken out of the line.
 
 use super::{FormatInfo, Malformed, Parser};
 use crate::fields::{Context, Fields};
+use crate::level::Level;
 use crate::text::Text;
+use crate::time::{Instant, scan_bsd, scan_clf, scan_iso};
 
 pub static INFO: FormatInfo = FormatInfo {
     name: "plain",
     title: "Plain text: what fits no other format",
-    example: "the quick brown fox",
-    fields: &["message"],
+    example: "2025-11-11 16:00:00,123 [main] WARN  com.example.Pool - 3 connections left",
+    fields: &["timestamp", "level", "message"],
     specification: "none: any bytes are taken",
 };
 
 pub struct Plain;
 
 impl Parser for Plain {
-    fn info(&self) -> &'static FormatInfo {
+    fn info(&self) -> &FormatInfo {
         &INFO
     }
 
-    fn parse<'a>(&self, line: &'a [u8], _: &Context, out: &mut Fields<'a>) -> Result<(), Malformed> {
+    fn parse<'a>(&self, line: &'a [u8], context: &Context, out: &mut Fields<'a>) -> Result<(), Malformed> {
+        let mut at = 0;
+        if let Some((instant, end)) = leading_time(line, context) {
+            out.timestamp = Some(instant.timestamp);
+            if instant.nanos > 0 {
+                out.meta.int("nanos", i64::from(instant.nanos));
+            }
+            at = end;
+        }
+        out.level = leading_level(&line[at..], at > 0);
         out.message = Text::Bytes(line);
         Ok(())
+    }
+}
+
+/// The time that a line begins with, bare or in brackets, when it has both a date and a clock; and where it ends.
+fn leading_time(line: &[u8], context: &Context) -> Option<(Instant, usize)> {
+    let bracket = usize::from(line.first() == Some(&b'['));
+    let rest = &line[bracket..];
+    let first = *rest.first()?;
+    let (instant, length) = if first.is_ascii_digit() {
+        let iso = scan_iso(rest).filter(|(_, length)| *length > 10);
+        let (civil, length) = iso.or_else(|| scan_clf(rest))?;
+        (civil.resolve(context.zone)?, length)
+    } else if first.is_ascii_uppercase() {
+        let (civil, has_year, length) = scan_bsd(rest)?;
+        let resolved = match has_year {
+            true => civil.resolve(context.zone),
+            false => civil.resolve_without_year(context.zone, context.received),
+        };
+        (resolved?, length)
+    } else {
+        return None;
+    };
+    let end = bracket + length;
+    let ends = match line.get(end) {
+        None | Some(b' ' | b'\t' | b',' | b';' | b'|' | b':') => bracket == 0,
+        Some(b']') => bracket == 1,
+        Some(_) => false,
+    };
+    ends.then_some((instant, end + bracket))
+}
+
+/// The level among the first words of a text: a word in capitals, one in brackets, or the first before a colon. Where no
+/// time came before, a common word means that this is prose already.
+fn leading_level(text: &[u8], after_time: bool) -> Option<Level> {
+    /// Loggers write time, thread, process and logger before the level, hardly more.
+    const WORDS_MAX: usize = 5;
+    /// And not so far from the head.
+    const HEAD_BYTES_MAX: usize = 80;
+    let head = &text[..text.len().min(HEAD_BYTES_MAX)];
+    let mut at = 0;
+    for word_number in 0..WORDS_MAX {
+        while head.get(at).is_some_and(|b| matches!(b, b' ' | b'\t' | b'|' | b'-' | b':' | b',' | b';')) {
+            at += 1;
+        }
+        let length = head[at..].iter().position(|b| matches!(b, b' ' | b'\t' | b'|')).unwrap_or(head.len() - at);
+        let word = &head[at..at + length];
+        if word.is_empty() {
+            return None;
+        }
+        if let Some(level) = level_word(word, word_number == 0) {
+            return Some(level);
+        }
+        if !after_time && word.iter().all(u8::is_ascii_lowercase) {
+            return None;
+        }
+        at += length;
+    }
+    None
+}
+
+fn level_word(word: &[u8], is_first: bool) -> Option<Level> {
+    let core_start = word.iter().position(u8::is_ascii_alphabetic)?;
+    let core = &word[core_start..];
+    let core = &core[..core.iter().position(|b| !b.is_ascii_alphabetic()).unwrap_or(core.len())];
+    let before = word[..core_start].last();
+    let after = word.get(core_start + core.len());
+    // `INFO:root:text`, `[error]`, `<warn>`, `INFO,` — but not `ERROR_CODE` or `errors.c`.
+    let stands_alone = matches!(before, None | Some(b'[' | b'<' | b'(' | b'{' | b'"' | b'*'))
+        && matches!(after, None | Some(b']' | b'>' | b')' | b'}' | b':' | b',' | b';' | b'"' | b'*' | b'/'));
+    if !stands_alone || core.len() < 3 {
+        return None;
+    }
+    let enclosed = matches!((before, after), (Some(b'['), Some(b']')) | (Some(b'<'), Some(b'>')));
+    let capitals = core.iter().all(u8::is_ascii_uppercase);
+    let heads = is_first && before.is_none() && after == Some(&b':');
+    if !(enclosed || capitals || heads) || matches!(core, b"LOG" | b"log" | b"Log" | b"FINE" | b"fine") && !enclosed {
+        return None;
+    }
+    Level::from_name(core)
+}
+
+/// What a line of another format says in its message, where the line itself gives no level.
+pub(super) fn level_of_message(message: &[u8], context: &Context) -> Option<Level> {
+    let at = leading_time(message, context).map_or(0, |(_, end)| end);
+    leading_level(&message[at..], at > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::format::testing::check;
+
+    #[test]
+    fn times_and_levels_at_the_head() {
+        check(&[
+            ("the quick brown fox", "plain now INFO -|-|the quick brown fox {}"),
+            (
+                "2025-11-11 16:00:00,123 [main] WARN  com.example.Pool - 3 connections left",
+                "plain 2025-11-11T16:00:00.123 WARN -|-|2025-11-11 16:00:00,123 [main] WARN  com.example.Pool - 3 connections left {}",
+            ),
+            (
+                "[2025-11-11T16:00:00.123456789Z] ERROR boom",
+                r#"plain 2025-11-11T16:00:00.123456Z ERROR -|-|[2025-11-11T16:00:00.123456789Z] ERROR boom {"nanos":789}"#,
+            ),
+            ("ERROR: relation does not exist", "plain now ERROR -|-|ERROR: relation does not exist {}"),
+            ("error: no such file", "plain now ERROR -|-|error: no such file {}"),
+            ("INFO:root:hello", "plain now INFO -|-|INFO:root:hello {}"),
+            (
+                "an ERROR in the middle does not count because it is far far away from the head",
+                "plain now INFO -|-|an ERROR in the middle does not count because it is far far away from the head {}",
+            ),
+            ("the errors.c file", "plain now INFO -|-|the errors.c file {}"),
+            (
+                "2025-11-11T16:00:00Z  INFO app::mod: text",
+                "plain 2025-11-11T16:00:00 INFO -|-|2025-11-11T16:00:00Z  INFO app::mod: text {}",
+            ),
+            ("[error] bracketed", "plain now ERROR -|-|[error] bracketed {}"),
+            ("Jun 31 12:08:33 not a date", "plain now INFO -|-|Jun 31 12:08:33 not a date {}"),
+            ("2025-11-11 is a day", "plain now INFO -|-|2025-11-11 is a day {}"),
+            ("INFORMATION overload", "plain now INFO -|-|INFORMATION overload {}"),
+        ]);
     }
 }

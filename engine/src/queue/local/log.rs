@@ -5,26 +5,28 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use record::{Batch, Timestamp};
 use tokio::sync::Mutex;
 
 use super::depth::{Depth, Marks};
 use super::file::{Disk, LogFile, ShardDisk};
-use super::frame::{SEGMENT_HEADER_BYTES, SegmentHeader, group_bytes, write_group};
+use super::frame::{GROUP_ALIGN, SEGMENT_HEADER_BYTES, SegmentHeader, group_bytes, write_group};
 use super::recover::Recovery;
 use super::{AppendError, LogError, SegmentName};
 use crate::queue::LogPosition;
 
-/// A segment's usual length: small enough to fill with zeros in a moment, large enough that a flood of 170 MB/s takes ten
-/// a second and no more.
+/// A segment's length where no setting says otherwise: small enough to be filled with zeros in a moment, large enough that a
+/// flood of 170 MB/s takes ten a second and no more.
 pub const SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
-/// Spares kept beside the one that is made ready: what a store's flush sets free at once is used again by the next
-/// seconds of a flood. 256 MiB at most.
-const SPARES_MAX: usize = 16;
+/// Spares kept beside the segment that is made ready: what a flush of the store sets free at once is used again by the
+/// next second or two of a flood.
+const SPARES_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// A zero-filled file is written in pieces of this size, so that the shard's own writes get between them.
 const FILL_BYTES: usize = 1024 * 1024;
 /// A write that was cut short is tried again in full so many times; a disk that keeps cutting it is taken for full.
@@ -66,13 +68,18 @@ impl Clone for LocalLog {
 impl LocalLog {
     /// Opens the log in `dir`, which `recovery` was read from. Runs on the shard.
     pub async fn open(dir: &Path, shard: u16, recovery: Recovery, options: Options) -> Result<LocalLog, LogError> {
-        std::fs::create_dir_all(dir).map_err(|error| LogError::io(dir, error))?;
-        let log = Log::new(ShardDisk { dir: dir.to_owned() }, shard, recovery, options);
+        // glommio opens no folder by a relative path.
+        let dir = &std::path::absolute(dir).map_err(|error| LogError::io(dir, error))?;
+        make_folder(dir).map_err(|error| LogError::io(dir, error))?;
+        let direct = options.durability == Durability::Sync;
+        let log = Log::new(ShardDisk { dir: dir.to_owned(), direct }, shard, recovery, options);
         log.start().await.map_err(|error| LogError::io(dir, error))?;
         Ok(LocalLog(log))
     }
 
-    /// Appends all batches as one group. Gives the position where the group ends.
+    /// Appends all batches as one group: they are held a second time while they are written, so the caller limits how
+    /// much that may be. Gives the position where the group ends. Dropping the future half way is sound; whether the group
+    /// is there then is open.
     pub async fn append(&self, batches: &[Batch]) -> Result<LogPosition, AppendError> {
         self.0.append(batches).await
     }
@@ -88,7 +95,7 @@ impl LocalLog {
     }
 
     pub fn depth(&self) -> Depth {
-        self.0.shared.book.borrow().marks.depth()
+        self.0.depth()
     }
 
     /// Whether `bytes` more would be over `queue_bytes_max`. An empty log takes whatever comes.
@@ -97,10 +104,24 @@ impl LocalLog {
         waiting > 0 && waiting.saturating_add(bytes) > self.0.shared.options.bytes_max
     }
 
+    /// What the sync of the last append took.
+    pub fn last_sync(&self) -> Duration {
+        self.0.shared.last_sync.get()
+    }
+
     /// Why the log takes nothing more, if so.
     pub fn poison(&self) -> Option<String> {
         self.0.shared.book.borrow().poison.clone()
     }
+}
+
+/// Makes the folder, and the names of it and of the folder above last.
+fn make_folder(dir: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(dir)?;
+    for above in dir.ancestors().skip(1).take(2).filter(|above| !above.as_os_str().is_empty()) {
+        File::open(above)?.sync_all()?;
+    }
+    Ok(())
 }
 
 /// The log over any disk.
@@ -123,6 +144,7 @@ struct Shared<D: Disk> {
     /// Held while the next segment is made ready.
     ready: Mutex<Option<Segment<D::File>>>,
     preparing: Cell<bool>,
+    last_sync: Cell<Duration>,
     book: RefCell<Book>,
 }
 
@@ -158,18 +180,20 @@ impl Book {
         }
     }
 
-    /// The segments that `upto` covers, but for the one being written.
-    fn release(&mut self, upto: LogPosition) -> Vec<u64> {
+    /// The segments that `upto` covers, but for the one being written, each with its end.
+    fn release(&mut self, upto: LogPosition) -> Vec<(u64, u64)> {
         self.marks.release(upto);
         let before_last = self.written.len().saturating_sub(1);
         let covered = |&&(segment, offset): &&(u64, u64)| LogPosition { segment, offset } <= upto;
         let count = self.written.iter().take(before_last).take_while(covered).count();
-        self.written.drain(..count).map(|(number, _)| number).collect()
+        self.written.drain(..count).collect()
     }
 }
 
 impl<D: Disk> Log<D> {
-    pub fn new(disk: D, shard: u16, recovery: Recovery, options: Options) -> Log<D> {
+    pub fn new(disk: D, shard: u16, recovery: Recovery, mut options: Options) -> Log<D> {
+        // Direct writes want whole blocks.
+        options.segment_bytes = options.segment_bytes.next_multiple_of(GROUP_ALIGN as u64);
         let folder = recovery.folder;
         let book = Book {
             next: folder.next,
@@ -186,6 +210,7 @@ impl<D: Disk> Log<D> {
             writer: Mutex::new(None),
             ready: Mutex::new(None),
             preparing: Cell::new(false),
+            last_sync: Cell::default(),
             book: RefCell::new(book),
         };
         Log { shared: Rc::new(shared) }
@@ -240,27 +265,32 @@ impl<D: Disk> Log<D> {
             *writer = Some(segment);
             return Err(self.failed(error));
         }
-        if shared.options.durability == Durability::Sync
-            && let Err(error) = segment.file.sync().await
-        {
-            return Err(self.poisoned(error));
+        if shared.options.durability == Durability::Sync {
+            let start = Instant::now();
+            segment.file.sync().await.map_err(|error| self.poisoned(error))?;
+            shared.last_sync.set(start.elapsed());
         }
         segment.offset += bytes as u64;
         let end = LogPosition { offset: segment.offset, ..at };
-        let is_half_full = segment.offset >= shared.options.segment_bytes / 2;
         *writer = Some(segment);
         shared.book.borrow_mut().appended(end, batches.len() as u64, bytes as u64, first.id().timestamp());
-        if is_half_full {
-            self.prepare_beside();
-        }
+        self.prepare_beside();
         Ok(end)
+    }
+
+    pub fn depth(&self) -> Depth {
+        self.shared.book.borrow().marks.depth()
     }
 
     pub async fn release(&self, upto: LogPosition) -> io::Result<()> {
         let shared = &*self.shared;
         let released = shared.book.borrow_mut().release(upto);
-        for number in released {
+        for (number, end) in released {
             let (live, spare) = (SegmentName::Live(number), SegmentName::Spare(number));
+            if end > shared.options.segment_bytes {
+                self.remove_file(live).await?;
+                continue;
+            }
             shared.disk.rename(&live.to_string(), &spare.to_string()).await?;
             shared.book.borrow_mut().spares.push(spare);
         }
@@ -268,10 +298,11 @@ impl<D: Disk> Log<D> {
     }
 
     async fn trim_spares(&self) -> io::Result<()> {
+        let spares_max = SPARES_BYTES_MAX / self.shared.options.segment_bytes.max(1);
         loop {
             let surplus = {
                 let mut book = self.shared.book.borrow_mut();
-                if book.spares.len() <= SPARES_MAX {
+                if book.spares.len() as u64 <= spares_max {
                     return Ok(());
                 }
                 book.spares.pop()
@@ -294,9 +325,11 @@ impl<D: Disk> Log<D> {
         }
     }
 
-    /// Makes the next segment ready ahead of the writer, once per segment.
+    /// Makes the next segment ready ahead of the writer, once for each segment that takes a group: an idle log does
+    /// nothing.
     fn prepare_beside(&self) {
-        if self.shared.preparing.replace(true) {
+        let has_ready = self.shared.ready.try_lock().is_ok_and(|ready| ready.is_some());
+        if has_ready || self.shared.preparing.replace(true) {
             return;
         }
         let log = self.clone();

@@ -54,6 +54,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+mod check;
 mod depth;
 mod file;
 mod frame;
@@ -61,6 +62,7 @@ mod log;
 mod recover;
 mod scan;
 
+pub use check::{Finding, Severity, check};
 pub use depth::Depth;
 pub use log::{Durability, LocalLog, Options};
 pub use recover::{Recovery, recover, remove_covered};

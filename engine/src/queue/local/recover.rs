@@ -32,9 +32,9 @@ pub struct Recovery {
 }
 
 /// What the writer takes over.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Folder {
-    /// The number of the next segment: no older file has it, and the store does not cover it.
+    /// The number of the next segment, from 1: no older file has it, and the store does not cover it.
     pub next: u64,
     /// Where the last group that was served ended.
     pub reached: LogPosition,
@@ -43,6 +43,18 @@ pub(super) struct Folder {
     /// Files whose content nobody needs.
     pub spares: Vec<SegmentName>,
     pub marks: Marks,
+}
+
+impl Default for Folder {
+    fn default() -> Self {
+        Folder {
+            next: 1,
+            reached: LogPosition::default(),
+            live: Vec::new(),
+            spares: Vec::new(),
+            marks: Marks::default(),
+        }
+    }
 }
 
 /// Hands every acknowledged batch beyond `from` to `each`, in the order in which they were written, with the position
@@ -146,7 +158,7 @@ fn recover_segment(
     Ok(())
 }
 
-fn open_batch(bytes: &[u8], frame: &Found) -> Result<Batch, BatchError> {
+pub(super) fn open_batch(bytes: &[u8], frame: &Found) -> Result<Batch, BatchError> {
     // A copy, so that a batch which stays in memory does not hold its whole segment there.
     Batch::open(Bytes::copy_from_slice(&bytes[frame.payload.clone()]))
 }

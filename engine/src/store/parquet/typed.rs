@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use record::meta::canonical_i64;
+use record::text::canonical_i64;
 use record::text::push_unescaped;
 
 /// Typed columns of one file: with more, each would hold little.

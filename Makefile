@@ -1,0 +1,55 @@
+# Everything that must pass: make test. The rest is for whoever works on it; CONTRIBUTING.md lists it.
+
+ROUNDS ?= 20
+SECONDS ?= 30
+PYTHON := target/python
+SCENARIO ?= all
+# A runner that stops at nothing until all has run, where there is one.
+RUNNER := $(shell command -v cargo-nextest >/dev/null && echo "nextest run --no-fail-fast" || echo "test --no-fail-fast")
+
+.PHONY: test lint docs crash fuzz bench python tools
+
+test: tools python
+	cargo $(RUNNER) --workspace
+
+lint:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+
+# What tests use besides Rust.
+tools:
+	@missing=""; \
+	command -v curl >/dev/null || missing="$$missing curl"; \
+	python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$$missing python3-venv"; \
+	if [ -n "$$missing" ]; then \
+		sudo=""; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+		$$sudo apt-get update -qq && $$sudo apt-get install -y -qq $$missing; \
+	fi
+
+# An interpreter of our own, with what tests/python needs; made once, and anew when that changes. One at a time: tests ask
+# for it too, in parallel.
+python:
+	@mkdir -p target && flock target/python.lock sh -c ' \
+	if ! cmp -s tests/python/requirements.txt $(PYTHON)/made-for; then \
+		python3 -m venv --clear $(PYTHON) && \
+		$(PYTHON)/bin/pip install -q --disable-pip-version-check -r tests/python/requirements.txt && \
+		cp tests/python/requirements.txt $(PYTHON)/made-for; \
+	fi'
+
+# The settings tables, from the program's own list.
+docs:
+	cargo build -q
+	{ sed '/^<!-- tables -->$$/q' docs/CONFIGURATION.md; echo; cd target && ./debug/logboom config --markdown; } > target/CONFIGURATION.md
+	mv target/CONFIGURATION.md docs/CONFIGURATION.md
+
+crash:
+	ROUNDS=$(ROUNDS) cargo test --test suite crash:: -- --nocapture
+
+# Needs a nightly compiler and cargo-fuzz.
+fuzz:
+	cd fuzz && for target in $$(cargo +nightly fuzz list); do \
+		cargo +nightly fuzz run $$target -- -max_total_time=$(SECONDS) || exit 1; \
+	done
+
+bench:
+	cargo run --release -- bench $(SCENARIO)

@@ -1,0 +1,21 @@
+#!/bin/sh
+# Runs every fuzz target, or those named: fuzz/run.sh [SECONDS [TARGET…]]. What a target finds is written to
+# fuzz/artifacts/ and printed with the command that runs it again; it then becomes a test beside the code.
+set -eu
+cd "$(dirname "$0")/.."
+seconds=${1:-30}
+[ $# -gt 0 ] && shift
+targets=${*:-"q batch text json http intake"}
+tools=${CARGO_TARGET_DIR:-target}/tools
+if ! command -v cargo-fuzz >/dev/null; then
+  [ -x "$tools/bin/cargo-fuzz" ] || cargo install --quiet --locked --root "$tools" cargo-fuzz@0.13.2
+  PATH="$PATH:$(cd "$tools/bin" && pwd)"
+fi
+# Coverage and sanitizers are flags that a stable compiler has but takes only when told so.
+export RUSTC_BOOTSTRAP=1
+for target in $targets; do
+  echo "fuzz: $target for $seconds s"
+  mkdir -p "fuzz/corpus/$target"
+  cargo fuzz run "$target" "fuzz/corpus/$target" $([ -d "fuzz/seeds/$target" ] && echo "fuzz/seeds/$target") -- \
+    -max_total_time="$seconds" -max_len=4096 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1
+done

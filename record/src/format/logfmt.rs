@@ -1,0 +1,324 @@
+//! logfmt: `level=info msg="it runs" port=5000`.
+//!
+//! Held to the format, a line may be any words, of which those without `=` are keys whose value is `true`. Detected, it
+//! must begin with a pair, and all but a few words must be pairs: prose with some `key=value` in it is prose.
+
+use super::keys::*;
+use super::scan::closing_quote;
+use super::{FormatInfo, Malformed, Parser, mismatch};
+use crate::fields::{Context, Fields};
+use crate::text::{
+    Text, find_special, push_json_string, push_json_value, push_lossy, push_number_or_text, push_unescaped,
+};
+use crate::time;
+
+pub static INFO: FormatInfo = FormatInfo {
+    name: "logfmt",
+    title: "logfmt: words of the form key=value",
+    example: r#"time=2025-11-11T16:00:00Z level=info msg="listening on \"all\"" app=api port=5000"#,
+    fields: &["timestamp", "level", "source", "application", "message", "metadata.*"],
+    specification: "https://brandur.org/logfmt, https://pkg.go.dev/github.com/go-logfmt/logfmt",
+};
+
+pub struct Logfmt;
+
+impl Parser for Logfmt {
+    fn info(&self) -> &FormatInfo {
+        &INFO
+    }
+
+    fn parse<'a>(&self, line: &'a [u8], context: &Context, out: &mut Fields<'a>) -> Result<(), Malformed> {
+        parse(line, context, false, out).map_err(|(reason, at)| mismatch(INFO.name, reason, at))
+    }
+
+    fn may_be(&self, line: &[u8]) -> bool {
+        let key = line.iter().position(|&b| b <= b' ' || b == b'=' || b == b'"').map_or(line, |end| &line[..end]);
+        !key.is_empty() && line.get(key.len()) == Some(&b'=') && is_plain_key(key)
+    }
+
+    fn detect<'a>(&self, line: &'a [u8], context: &Context, out: &mut Fields<'a>) -> Result<&'static str, Malformed> {
+        match parse(line, context, true, out) {
+            Ok(()) => Ok(INFO.name),
+            Err((reason, at)) => Err(mismatch(INFO.name, reason, at)),
+        }
+    }
+}
+
+/// Detected, at least so many words must be pairs, or the only one a quoted pair; and of the others at most one for each
+/// [`PAIRS_PER_WORD`].
+const PAIRS_MIN: usize = 2;
+const PAIRS_PER_WORD: usize = 4;
+
+/// The scopes of the metadata: the line's own keys, and what is told of its fields.
+const OWN: u8 = 0;
+const TOLD: u8 = 1;
+
+fn parse<'a>(
+    line: &'a [u8],
+    context: &Context,
+    detecting: bool,
+    out: &mut Fields<'a>,
+) -> Result<(), (&'static str, usize)> {
+    let mut slots = Slots { values: [b""; KEYS.len()], set: 0 };
+    let (mut pairs, mut words) = (0, 0);
+    let mut at = 0;
+    loop {
+        // Like its first reader, take all control characters for blanks.
+        while line.get(at).is_some_and(|&b| b <= b' ') {
+            at += 1;
+        }
+        if at >= line.len() {
+            break;
+        }
+        let pair = Pair::read(line, at)?;
+        if pair.has_value {
+            if detecting && !is_plain_key(pair.key) {
+                return Err(("a key that is no word", at));
+            }
+            pairs += 1;
+        } else {
+            words += 1;
+            if detecting && pairs == 0 {
+                return Err(("it does not begin with key=value", at));
+            }
+        }
+        if detecting && pair.value.starts_with(b"\"") && line.get(pair.end).is_some_and(|&b| b > b' ') {
+            return Err(("text right after a quoted value", pair.end));
+        }
+        store(&pair, &mut slots, out);
+        at = pair.end;
+    }
+    if pairs + words == 0 {
+        return Err(("an empty line", 0));
+    }
+    let only_quoted = pairs == 1 && words == 0 && line.ends_with(b"\"");
+    if detecting && (pairs < PAIRS_MIN && !only_quoted || words * PAIRS_PER_WORD > pairs) {
+        return Err(("too few words are key=value", 0));
+    }
+    fill(slots, context, out);
+    Ok(())
+}
+
+/// `key=value`, `key="value"`, or a key alone.
+struct Pair<'a> {
+    key: &'a [u8],
+    /// As it stands there, with its quotes.
+    value: &'a [u8],
+    has_value: bool,
+    end: usize,
+}
+
+impl<'a> Pair<'a> {
+    fn read(line: &'a [u8], at: usize) -> Result<Pair<'a>, (&'static str, usize)> {
+        let key_end =
+            at + line[at..].iter().position(|&b| b <= b' ' || b == b'=' || b == b'"').unwrap_or(line.len() - at);
+        let key = &line[at..key_end];
+        if key.is_empty() {
+            return Err(("a value without a key", at));
+        }
+        match line.get(key_end) {
+            Some(b'=') => {}
+            Some(b'"') => return Err(("a quote inside a key", key_end)),
+            _ => return Ok(Pair { key, value: b"", has_value: false, end: key_end }),
+        }
+        let start = key_end + 1;
+        let end = match line.get(start) {
+            Some(b'"') => {
+                1 + closing_quote(line, start + 1, |_| true).ok_or(("a quoted value without an end", start))?
+            }
+            _ => start + line[start..].iter().position(|&b| b <= b' ').unwrap_or(line.len() - start),
+        };
+        Ok(Pair { key, value: &line[start..end], has_value: true, end })
+    }
+}
+
+fn is_plain_key(key: &[u8]) -> bool {
+    let starts = |b: u8| b.is_ascii_alphabetic() || matches!(b, b'_' | b'@') || b >= 0x80;
+    let goes_on = |b: u8| starts(b) || b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'/' | b':');
+    starts(key[0]) && key.iter().all(|&b| goes_on(b))
+}
+
+struct Slots<'a> {
+    /// As they stand in the line, with their quotes.
+    values: [&'a [u8]; KEYS.len()],
+    set: u32,
+}
+
+impl<'a> Slots<'a> {
+    fn take_first(&mut self, slots: std::ops::Range<usize>) -> Option<(usize, &'a [u8])> {
+        let candidates = self.set & bits(slots);
+        if candidates == 0 {
+            return None;
+        }
+        let slot = candidates.trailing_zeros() as usize;
+        self.set &= !(1 << slot);
+        Some((slot, self.values[slot]))
+    }
+}
+
+fn store<'a>(pair: &Pair<'a>, slots: &mut Slots<'a>, out: &mut Fields<'a>) {
+    let slot = slot(pair.key).filter(|&slot| slot != METADATA && pair.has_value);
+    match slot {
+        Some(slot) => {
+            slots.set |= 1 << slot;
+            slots.values[slot] = pair.value;
+        }
+        None if pair.has_value => push_value(pair.key, pair.value, out),
+        None => out.meta.flag(pair.key),
+    }
+}
+
+fn push_value(key: &[u8], value: &[u8], out: &mut Fields) {
+    let ascii = out.meta.is_ascii();
+    out.meta.value_bytes(key, |json| match value {
+        // Without backslashes and control characters it is a JSON string as it stands.
+        [b'"', inside @ .., b'"'] if ascii && find_special(inside, 0) == inside.len() => {
+            json.extend_from_slice(value);
+            false
+        }
+        [b'"', inside @ .., b'"'] => push_quoted(value, inside, json),
+        _ => push_number_or_text(value, ascii, json),
+    });
+}
+
+/// A quoted value is a JSON string in most cases, and then copied as it is.
+fn push_quoted(quoted: &[u8], inside: &[u8], json: &mut Vec<u8>) -> bool {
+    if !inside.contains(&b'\\') {
+        return push_json_string(inside, json);
+    }
+    if let Ok(text) = std::str::from_utf8(quoted)
+        && let Ok(value) = crate::json::whole(text)
+    {
+        push_json_value(value.raw, json);
+        return false;
+    }
+    let mut text = String::new();
+    push_lossy(inside, &mut text);
+    let mut plain = Vec::new();
+    push_unescaped(&text, &mut plain);
+    push_json_string(&plain, json);
+    text.len() != inside.len()
+}
+
+fn fill<'a>(mut slots: Slots<'a>, context: &Context, out: &mut Fields<'a>) {
+    if let Some((slot, value)) = slots.take_first(TIMES) {
+        let text = text(value);
+        let instant = match &text {
+            Text::Bytes(bytes) => time::parse(bytes, context.zone, context.received),
+            text => time::parse(text.to_string_lossy().as_bytes(), context.zone, context.received),
+        };
+        out.timestamp = instant.map(|instant| instant.timestamp);
+        match instant {
+            Some(instant) if instant.nanos == 0 => {}
+            // What a timestamp cannot hold stays as it was written, too.
+            Some(instant) => {
+                out.meta.in_scope(TOLD, |meta| meta.int("nanos", i64::from(instant.nanos)));
+                push_value(KEYS[slot].as_bytes(), value, out);
+            }
+            None if value.is_empty() => {}
+            None => {
+                out.meta.set_scope(TOLD);
+                push_value(b"timestamp", value, out);
+                out.meta.set_scope(OWN);
+            }
+        }
+    }
+    if let Some((_, value)) = slots.take_first(LEVELS) {
+        out.level = level(value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\"")).unwrap_or(value));
+        if out.level.is_none() && !value.is_empty() {
+            out.meta.set_scope(TOLD);
+            push_value(b"level", value, out);
+            out.meta.set_scope(OWN);
+        }
+    }
+    if let Some((_, value)) = slots.take_first(SOURCES) {
+        out.source = text(value);
+    }
+    if let Some((_, value)) = slots.take_first(APPLICATIONS) {
+        out.application = text(value);
+    }
+    if let Some((_, value)) = slots.take_first(MESSAGES) {
+        out.message = text(value);
+    }
+    while let Some((slot, value)) = slots.take_first(0..KEYS.len()) {
+        push_value(KEYS[slot].as_bytes(), value, out);
+    }
+}
+
+fn text(value: &[u8]) -> Text<'_> {
+    let [b'"', inside @ .., b'"'] = value else { return Text::Bytes(value) };
+    if !inside.contains(&b'\\') {
+        return Text::Bytes(inside);
+    }
+    match std::str::from_utf8(inside) {
+        Ok(text) => Text::Json(text),
+        Err(_) => {
+            let mut text = String::new();
+            push_lossy(inside, &mut text);
+            Text::Owned(text)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::Mode;
+    use crate::format::testing::{check, read, refuse};
+
+    #[test]
+    fn pairs_and_prose() {
+        check(&[
+            (
+                r#"time=2025-11-11T16:00:00Z level=info msg="listening on \"all\"" app=api port=5000"#,
+                r#"logfmt 2025-11-11T16:00:00 INFO -|api|listening on "all" {"port":5000}"#,
+            ),
+            (
+                r#"logger=settings t=2025-04-24T19:51:48.520963849Z level=warn msg="tab\there" version=11.5.2 empty= neg=-5"#,
+                r#"logfmt 2025-04-24T19:51:48.520963Z WARN -|settings|tab	here {"version":"11.5.2","empty":"","neg":-5,"nanos":849,"t":"2025-04-24T19:51:48.520963849Z"}"#,
+            ),
+            (
+                r#"a=1 b="bar" ƒ=2h3s r="esc\t" d x=sf"#,
+                r#"logfmt now INFO -|-|- {"a":1,"b":"bar","ƒ":"2h3s","r":"esc\t","d":true,"x":"sf"}"#,
+            ),
+            (r#"foo="bar=baz x=y""#, r#"logfmt now INFO -|-|- {"foo":"bar=baz x=y"}"#),
+            (
+                r#"at=info method=GET path="/" host=myapp.herokuapp.com service=18ms status=200"#,
+                r#"logfmt now INFO myapp.herokuapp.com|18ms|- {"at":"info","method":"GET","path":"/","status":200}"#,
+            ),
+            ("ts=yesterday lvl=loud msg=x", r#"logfmt now INFO -|-|x {"timestamp":"yesterday","level":"loud"}"#),
+            (r#"k="bad \x escape" j=2"#, r#"logfmt now INFO -|-|- {"k":"bad \\x escape","j":2}"#),
+            (
+                "user=bob logged in from ip=1.2.3.4 on host=x",
+                "plain now INFO -|-|user=bob logged in from ip=1.2.3.4 on host=x {}",
+            ),
+            (
+                "Connection from ip=1.2.3.4 port=22 failed",
+                "plain now INFO -|-|Connection from ip=1.2.3.4 port=22 failed {}",
+            ),
+            ("x=1", "plain now INFO -|-|x=1 {}"),
+            (r#"a=1 b="cut"#, r#"plain now INFO -|-|a=1 b="cut {}"#),
+            ("SELECT * FROM t WHERE a=1 AND b=2", "plain now INFO -|-|SELECT * FROM t WHERE a=1 AND b=2 {}"),
+        ]);
+    }
+
+    #[test]
+    fn held_to_it() {
+        refuse(
+            &Logfmt,
+            &[
+                ("", "an empty line"),
+                ("a=1 b=\"cut", "without an end"),
+                ("=1", "a value without a key"),
+                ("a\"b=1", "a quote inside a key"),
+            ],
+        );
+        for (line, want) in [
+            ("foo bar=baz", r#"logfmt now INFO -|-|- {"foo":true,"bar":"baz"}"#),
+            ("y=\"f\\n\"y=g", r#"logfmt now INFO -|-|- {"y":"g"}"#),
+            ("\u{1e} y=g", r#"logfmt now INFO -|-|- {"y":"g"}"#),
+        ] {
+            assert_eq!(read(line.as_bytes(), Mode::Named(&Logfmt), true).as_deref(), Ok(want));
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Small steps over bytes that several scanners take.
+
+use memchr::memchr;
+
+/// Where `byte` is from `at` on; the end where it is not. The next few bytes are looked at here, as most fields are
+/// short; only then is it worth a call.
+#[inline]
+pub fn find(bytes: &[u8], at: usize, byte: u8) -> Option<usize> {
+    const NEAR: usize = 12;
+    let rest = bytes.get(at..)?;
+    let near = &rest[..rest.len().min(NEAR)];
+    for (i, &b) in near.iter().enumerate() {
+        if b == byte {
+            return Some(at + i);
+        }
+    }
+    memchr(byte, &rest[near.len()..]).map(|i| at + near.len() + i)
+}
+
+/// The bytes from `at` to the next blank or the end, and where they end.
+#[inline]
+pub fn token(bytes: &[u8], at: usize) -> (&[u8], usize) {
+    let end = find(bytes, at, b' ').unwrap_or(bytes.len());
+    (bytes.get(at..end).unwrap_or_default(), end)
+}
+
+/// Steps over blanks.
+#[inline]
+pub fn skip_blanks(bytes: &[u8], mut at: usize) -> usize {
+    while bytes.get(at) == Some(&b' ') {
+        at += 1;
+    }
+    at
+}
+
+/// Where the quoted text that begins at `at`, after its quote, ends: the index of the first quote that no backslash
+/// escapes and that `closes` says may be the last (given the index after it).
+#[inline]
+pub fn closing_quote(bytes: &[u8], mut at: usize, closes: impl Fn(usize) -> bool) -> Option<usize> {
+    loop {
+        let next = at + memchr::memchr2(b'"', b'\\', bytes.get(at..)?)?;
+        if bytes[next] == b'\\' {
+            at = next + 2;
+        } else if closes(next + 1) {
+            return Some(next);
+        } else {
+            at = next + 1;
+        }
+    }
+}
+
+/// The number that `text` is as a whole, when it is one to `digits_max` digits.
+#[inline]
+pub fn whole_number(text: &[u8], digits_max: usize) -> Option<u64> {
+    if text.is_empty() || text.len() > digits_max {
+        return None;
+    }
+    text.iter().try_fold(0u64, |sum, b| {
+        let digit = b.wrapping_sub(b'0');
+        (digit < 10).then(|| sum * 10 + u64::from(digit))
+    })
+}
+
+/// Whether the text may be an IP address, of version 4 or 6: only its characters are looked at.
+pub fn looks_like_address(text: &[u8]) -> bool {
+    let v4 =
+        || text.iter().filter(|&&b| b == b'.').count() == 3 && text.iter().all(|b| b.is_ascii_digit() || *b == b'.');
+    let v6 = || {
+        text.iter().filter(|&&b| b == b':').count() >= 2
+            && text.iter().all(|b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.' | b'%'))
+    };
+    v4() || v6()
+}

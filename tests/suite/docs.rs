@@ -1,0 +1,154 @@
+//! Documents that cannot rot: what they name exists, what they list is what the program says, what they tell to run
+//! runs, and the crates import one another as ARCHITECTURE.md says.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::harness::{Server, logboom};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Files below a folder whose name ends so; build output left out.
+fn files(folder: &Path, ending: &str, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if path.is_dir() && !["target", "node_modules", "data", ".git"].contains(&name.as_str()) {
+            files(&path, ending, found);
+        } else if name.ends_with(ending) {
+            found.push(path);
+        }
+    }
+}
+
+/// What stands between backticks outside of code blocks.
+fn quoted(text: &str) -> Vec<String> {
+    let prose: Vec<&str> = text.split("\n```").step_by(2).collect();
+    prose.iter().flat_map(|part| part.split('`').skip(1).step_by(2)).map(str::to_owned).collect()
+}
+
+fn is_path(text: &str) -> bool {
+    const ENDINGS: [&str; 9] = [".rs", ".md", ".toml", ".sql", ".py", ".js", ".css", ".html", ".yml"];
+    /// Made at run time, or by whoever uses the program.
+    const OTHERS: [&str; 5] = ["data/", "./data", "target/", "logboom.toml", "<data"];
+    let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-/".contains(&byte));
+    plain
+        && !text.starts_with('/')
+        && !OTHERS.iter().any(|other| text.starts_with(other))
+        && (ENDINGS.iter().any(|ending| text.ends_with(ending) && text.len() > ending.len()) || text.ends_with('/'))
+}
+
+#[test]
+fn paths_that_documents_name_exist() {
+    let mut documents = Vec::new();
+    files(root(), ".md", &mut documents);
+    assert!(documents.len() >= 8, "{documents:?}");
+    for document in documents {
+        let text = std::fs::read_to_string(&document).unwrap();
+        let links = text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next()).map(str::to_owned);
+        let links = links.filter(|link| !link.is_empty() && !link.contains("://"));
+        for path in quoted(&text).into_iter().filter(|text| is_path(text)).chain(links) {
+            let beside = document.parent().unwrap_or(root()).join(&path);
+            let exists = beside.exists() || root().join(&path).exists();
+            assert!(exists, "{} names {path}, which is not there", document.display());
+        }
+    }
+}
+
+#[test]
+fn the_settings_page_lists_the_settings() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = logboom(folder.path()).args(["config", "--markdown"]).output().unwrap();
+    let tables = String::from_utf8(out.stdout).unwrap();
+    let page = read("docs/CONFIGURATION.md");
+    assert!(page.contains(&tables), "docs/CONFIGURATION.md is not what the program says: run `make docs`");
+}
+
+/// The crates that a crate's manifest names, tests aside.
+fn dependencies(manifest: &str) -> Vec<String> {
+    let text = read(manifest);
+    let section = text.split("\n[dependencies]\n").nth(1).unwrap_or_default();
+    let section = section.split("\n[").next().unwrap_or_default();
+    section.lines().filter_map(|line| line.split(['.', ' ', '=']).next()).map(str::to_owned).collect()
+}
+
+#[test]
+fn imports_run_one_way() {
+    const OURS: [&str; 4] = ["record", "engine", "api", "loadgen"];
+    for (manifest, allowed) in [
+        ("record/Cargo.toml", &[][..]),
+        ("engine/Cargo.toml", &["record"]),
+        ("api/Cargo.toml", &["engine", "record"]),
+        ("loadgen/Cargo.toml", &["engine", "record"]),
+    ] {
+        let named = dependencies(manifest);
+        let wrong: Vec<_> =
+            named.iter().filter(|name| OURS.contains(&name.as_str()) && !allowed.contains(&name.as_str())).collect();
+        assert!(wrong.is_empty(), "{manifest} imports {wrong:?}");
+        let glommio = named.iter().any(|name| name == "glommio");
+        assert_eq!(glommio, manifest == "engine/Cargo.toml", "only engine names glommio: {manifest}");
+        for runtime in ["tokio", "glommio", "rayon"] {
+            assert!(manifest != "record/Cargo.toml" || !named.iter().any(|name| name == runtime), "record does no I/O");
+        }
+    }
+    assert!(!dependencies("Cargo.toml").iter().any(|name| name == "glommio"), "only engine names glommio");
+}
+
+#[test]
+fn stages_of_the_engine_do_not_know_each_other() {
+    for (stage, forbidden) in [
+        ("engine/src/http", &["ingest", "queue", "store", "shard", "engine", "relay", "tail"][..]),
+        ("engine/src/queue", &["http", "ingest", "store", "shard", "engine", "relay", "tail"]),
+        ("engine/src/store", &["http", "ingest", "queue::local", "shard", "engine", "relay", "tail"]),
+    ] {
+        let mut sources = Vec::new();
+        files(&root().join(stage), ".rs", &mut sources);
+        assert!(!sources.is_empty(), "{stage}");
+        for source in sources {
+            let text = std::fs::read_to_string(&source).unwrap();
+            // A comment may point at its neighbour.
+            let code: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+            let text = code.join("\n");
+            for name in forbidden {
+                let import = format!("crate::{name}");
+                let named = text.match_indices(&import).any(|(at, _)| {
+                    !text[at + import.len()..].starts_with(|next: char| next.is_ascii_alphanumeric() || next == '_')
+                });
+                assert!(!named, "{} names {import}", source.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn what_the_readme_tells_to_send_is_taken() {
+    let server = Server::start();
+    let readme = read("README.md");
+    let blocks: Vec<&str> = readme.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let scripts: Vec<&&str> =
+        blocks.iter().filter(|block| block.contains("curl") || block.contains("logboom ")).collect();
+    assert!(!scripts.is_empty(), "the README has something to try");
+    let folder = tempfile::tempdir().unwrap();
+    let program = Path::new(crate::harness::BINARY).parent().unwrap();
+    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap_or_default());
+    for script in scripts {
+        // The server runs already, elsewhere; a tail would never end.
+        let lines: Vec<&str> =
+            script.lines().filter(|line| !line.starts_with("cargo run") && !line.starts_with("logboom tail")).collect();
+        let script = lines
+            .join("\n")
+            .replace("127.0.0.1:5000", &server.address.to_string())
+            .replace("curl ", "curl -sS --fail-with-body ");
+        let mut command = Command::new("bash");
+        command.args(["-euc", &script]).current_dir(folder.path()).env("PATH", &path);
+        let out = command.env("LOGBOOM_URL", format!("http://{}", server.address)).output().unwrap();
+        let (said, told) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+        assert!(out.status.success(), "{script}\n{said}\n{told}");
+    }
+}

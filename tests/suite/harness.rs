@@ -1,0 +1,386 @@
+//! What every black-box test stands on: the real binary on a port of its own, in a folder of its own, and clients that
+//! say exactly what a test wants to be said.
+//!
+//! A server that tells of a WARN or an ERROR that the test did not announce fails the test.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use sonic_rs::{JsonContainerTrait, JsonValueTrait, Value};
+
+pub const BINARY: &str = env!("CARGO_BIN_EXE_logboom");
+/// Longer than anything here should take on a loaded machine, shorter than anyone's patience.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The binary, cut off from the settings of whoever runs the tests.
+pub fn logboom(folder: &Path) -> Command {
+    let mut command = Command::new(BINARY);
+    command.current_dir(folder).env_remove("LOG_LEVEL").env_remove("DB_URL").env_remove("REDIS_URL");
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("LOGBOOM_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// A running server.
+pub struct Server {
+    pub address: SocketAddr,
+    pub data: PathBuf,
+    child: Child,
+    told: Arc<Mutex<String>>,
+    teller: Option<JoinHandle<()>>,
+    expected: Vec<&'static str>,
+    _folder: Option<tempfile::TempDir>,
+}
+
+impl Server {
+    pub fn start() -> Server {
+        Server::with(&[])
+    }
+
+    /// With flags, as `--flush-bytes 64KiB`.
+    pub fn with(flags: &[&str]) -> Server {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut server = Server::at(&folder.path().join("data"), flags);
+        server._folder = Some(folder);
+        server
+    }
+
+    /// On a data folder that outlives it.
+    pub fn at(data: &Path, flags: &[&str]) -> Server {
+        let parent = data.parent().expect("a data folder inside another");
+        let mut command = logboom(parent);
+        command.arg("serve").args(["--listen", "127.0.0.1:0", "--data-dir"]).arg(data).args(flags);
+        let _ = std::fs::remove_file(data.join("listen"));
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let told = Arc::new(Mutex::new(String::new()));
+        let stderr = BufReader::new(child.stderr.take().expect("stderr is piped"));
+        let into = told.clone();
+        let teller = std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                let mut told = into.lock().expect("nobody panics here");
+                told.push_str(&line);
+                told.push('\n');
+            }
+        });
+        let listen = data.join("listen");
+        let deadline = Instant::now() + PATIENCE;
+        let address = loop {
+            match std::fs::read_to_string(&listen).ok().and_then(|text| text.trim().parse().ok()) {
+                Some(address) => break address,
+                None if child.try_wait().is_ok_and(|ended| ended.is_some()) || Instant::now() > deadline => {
+                    let _ = child.kill();
+                    let _ = child.wait();
+                    let _ = teller.join();
+                    let told = told.lock().expect("nobody panics here").clone();
+                    panic!("the server did not come up; it told:\n{told}");
+                }
+                None => std::thread::sleep(Duration::from_millis(5)),
+            }
+        };
+        let data = data.to_owned();
+        Server { address, data, child, told, teller: Some(teller), expected: Vec::new(), _folder: None }
+    }
+
+    /// A WARN or ERROR line with this text is meant to come.
+    pub fn expect(&mut self, text: &'static str) {
+        self.expected.push(text);
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Everything told on stderr so far.
+    pub fn told(&self) -> String {
+        self.told.lock().expect("nobody panics here").clone()
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    pub fn signal(&self, name: &str) {
+        let pid = self.pid().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().expect("kill").success());
+    }
+
+    /// SIGKILL: as a crash would.
+    pub fn kill(mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// SIGTERM, and a clean end.
+    pub fn stop(mut self) {
+        self.signal("TERM");
+        let status = self.wait();
+        assert!(status.success(), "{status}; it told:\n{}", self.told());
+    }
+
+    pub fn wait(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("wait") {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "the server does not end; it told:\n{}", self.told());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    pub fn connect(&self) -> Connection {
+        Connection::open(self.address)
+    }
+
+    pub fn get(&self, target: &str) -> Answer {
+        self.connect().ask(&request("GET", target, &[], b""))
+    }
+
+    pub fn post(&self, target: &str, content_type: &str, body: impl AsRef<[u8]>) -> Answer {
+        let headers: &[(&str, &str)] = match content_type {
+            "" => &[],
+            _ => &[("Content-Type", content_type)],
+        };
+        self.connect().ask(&request("POST", target, headers, body.as_ref()))
+    }
+
+    /// How many records match, as `/stats` says.
+    pub fn count(&self, query: &str) -> u64 {
+        let answer = self.get(&format!("/stats{query}"));
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.json()["total"].as_u64().expect("a total")
+    }
+
+    /// Waits until that many records match; a 202 promises it within 100 ms, a loaded test machine gets longer.
+    pub fn wait_for_count(&self, query: &str, expected: u64) {
+        let mut found = 0;
+        wait_until(&format!("{expected} records of {query:?}"), || {
+            found = self.count(query);
+            found >= expected
+        });
+        assert_eq!(found, expected, "{query}");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if let Some(teller) = self.teller.take() {
+            let _ = teller.join();
+        }
+        if std::thread::panicking() {
+            eprintln!("--- the server told:\n{}", self.told());
+            return;
+        }
+        let told = self.told();
+        let unexpected: Vec<&str> = told
+            .lines()
+            .filter(|line| [" WARN ", " ERROR ", "panicked"].iter().any(|word| line.contains(word)))
+            .filter(|line| !self.expected.iter().any(|text| line.contains(text)))
+            .collect();
+        assert!(unexpected.is_empty(), "the server told what no test expects:\n{}", unexpected.join("\n"));
+    }
+}
+
+/// Asks until it is so.
+pub fn wait_until(what: &str, mut so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !so() {
+        assert!(Instant::now() < deadline, "waited {PATIENCE:?} for {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A whole request. Headers of one's own come first, `Host` and `Content-Length` are added.
+pub fn request(method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+    let mut out = format!("{method} {target} HTTP/1.1\r\nHost: logboom.test\r\n").into_bytes();
+    for (name, value) in headers {
+        out.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+    }
+    if method == "POST" {
+        out.extend_from_slice(format!("Content-Length: {}\r\n", body.len()).as_bytes());
+    }
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(body);
+    out
+}
+
+/// One connection, byte by byte.
+pub struct Connection {
+    pub stream: TcpStream,
+    reader: BufReader<TcpStream>,
+}
+
+/// An answer, whole.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Connection {
+    pub fn open(address: SocketAddr) -> Connection {
+        let stream = TcpStream::connect(address).expect("the server listens");
+        stream.set_nodelay(true).expect("nodelay");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
+        let reader = BufReader::new(stream.try_clone().expect("a second handle"));
+        Connection { stream, reader }
+    }
+
+    pub fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).expect("the server reads");
+    }
+
+    pub fn ask(&mut self, request: &[u8]) -> Answer {
+        self.send(request);
+        self.answer()
+    }
+
+    /// The next answer, which must come.
+    pub fn answer(&mut self) -> Answer {
+        self.try_answer().expect("an answer")
+    }
+
+    /// The next answer; `None` where the connection ends instead.
+    pub fn try_answer(&mut self) -> Option<Answer> {
+        let status_line = self.line()?;
+        let status = status_line.split(' ').nth(1).and_then(|code| code.parse().ok());
+        let status: u16 = status.unwrap_or_else(|| panic!("no status line: {status_line:?}"));
+        let mut headers = Vec::new();
+        loop {
+            let line = self.line()?;
+            if line.is_empty() {
+                break;
+            }
+            let (name, value) = line.split_once(':').unwrap_or_else(|| panic!("no header: {line:?}"));
+            headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+        }
+        let mut answer = Answer { status, headers, body: Vec::new() };
+        if status / 100 == 1 || status == 204 {
+            return Some(answer);
+        }
+        if answer.header("transfer-encoding") == Some("chunked") {
+            loop {
+                let size = usize::from_str_radix(self.line()?.split(';').next()?.trim(), 16).expect("a chunk's size");
+                let from = answer.body.len();
+                answer.body.resize(from + size, 0);
+                self.reader.read_exact(&mut answer.body[from..]).ok()?;
+                assert_eq!(self.line()?, "", "a chunk ends in CRLF");
+                if size == 0 {
+                    return Some(answer);
+                }
+            }
+        }
+        match answer.header("content-length").map(|length| length.parse::<usize>().expect("a length")) {
+            Some(length) => {
+                answer.body.resize(length, 0);
+                self.reader.read_exact(&mut answer.body).ok()?;
+            }
+            None => drop(self.reader.read_to_end(&mut answer.body)),
+        }
+        Some(answer)
+    }
+
+    /// Whether the server has ended this connection, as far as it is going to soon.
+    pub fn is_closed(&mut self) -> bool {
+        matches!(self.reader.fill_buf(), Ok([]) | Err(_))
+    }
+
+    /// Bytes as they come; zero at the end.
+    pub fn read(&mut self, out: &mut [u8]) -> usize {
+        self.reader.read(out).unwrap_or(0)
+    }
+
+    fn line(&mut self) -> Option<String> {
+        let mut line = String::new();
+        match self.reader.read_line(&mut line) {
+            Ok(0) | Err(_) => None,
+            Ok(_) => Some(line.trim_end_matches(['\r', '\n']).to_owned()),
+        }
+    }
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub fn json(&self) -> Value {
+        sonic_rs::from_slice(&self.body).unwrap_or_else(|error| panic!("{error} in {} {:?}", self.status, self.text()))
+    }
+
+    /// `error.code` of an error answer; empty where there is none.
+    pub fn code(&self) -> String {
+        let code = sonic_rs::get(&self.body[..], sonic_rs::pointer!["error", "code"]);
+        code.ok().and_then(|code| code.as_str().map(str::to_owned)).unwrap_or_default()
+    }
+
+    /// The records of a page, as JSON.
+    pub fn logs(&self) -> Vec<Value> {
+        assert_eq!(self.status, 200, "{}", self.text());
+        self.json()["logs"].as_array().expect("logs").iter().cloned().collect()
+    }
+}
+
+/// A member of a record as text; empty where there is none.
+pub fn text(log: &Value, key: &str) -> String {
+    log[key].as_str().unwrap_or_default().to_owned()
+}
+
+/// A live tail.
+pub struct Viewer {
+    socket: tungstenite::WebSocket<TcpStream>,
+}
+
+impl Viewer {
+    /// Subscribed, by the time this returns.
+    pub fn open(server: &Server, query: &str) -> Viewer {
+        let stream = TcpStream::connect(server.address).expect("the server listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        let (socket, _) =
+            tungstenite::client(format!("ws://{}/ws/logs{query}", server.address), stream).expect("a WebSocket");
+        Viewer { socket }
+    }
+
+    /// The next frame; `None` once the server has closed.
+    pub fn frame(&mut self) -> Option<Value> {
+        loop {
+            match self.socket.read() {
+                Ok(tungstenite::Message::Text(text)) => return Some(sonic_rs::from_str(&text).expect("JSON")),
+                Ok(tungstenite::Message::Close(_)) | Err(_) => return None,
+                Ok(_) => {}
+            }
+        }
+    }
+
+    /// The messages of the next `count` records.
+    pub fn messages(&mut self, count: usize) -> Vec<String> {
+        let mut found = Vec::new();
+        while found.len() < count {
+            let frame = self.frame().unwrap_or_else(|| panic!("closed after {} of {count}", found.len()));
+            assert_eq!(frame["type"].as_str(), Some("logs"), "{frame:?}");
+            found.extend(frame["logs"].as_array().expect("logs").iter().map(|log| text(log, "message")));
+        }
+        found
+    }
+}
