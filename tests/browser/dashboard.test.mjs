@@ -21,7 +21,7 @@ after(async () => { await chrome?.close(); await logboom?.stop(); });
 
 // A page that fails the test on any error in it.
 async function open(path = '/', { width = 1280, height = 800, scheme = 'light', expect = [] } = {}) {
-  const context = await chrome.newContext({ viewport: { width, height }, colorScheme: scheme, acceptDownloads: true, permissions: ['clipboard-read', 'clipboard-write'] });
+  const context = await chrome.newContext({ viewport: { width, height }, colorScheme: scheme, acceptDownloads: true, reducedMotion: 'reduce', permissions: ['clipboard-read', 'clipboard-write'] });
   const page = await context.newPage();
   page.faults = [];
   page.on('pageerror', error => page.faults.push(error.stack));
@@ -164,7 +164,7 @@ test('keys alone: search, move, open, next error, help', async () => {
   for (const key of ['j', 'j', 'j', 'k']) await page.keyboard.press(key);
   await until(page, () => document.querySelector('.row.cur')?.getAttribute('aria-rowindex') === '3');
   await page.keyboard.press('e');
-  await until(page, () => /is-(ERROR|FATAL)/.test(document.querySelector('.row.cur').className));
+  await until(page, () => /is-(ERROR|FATAL)/.test(document.querySelector(".row.cur")?.className));
   await page.keyboard.press('Enter');
   await until(page, () => document.querySelector('.open .ctx li'));
   await page.keyboard.press('Escape');
@@ -297,7 +297,7 @@ test('export gives all that is found', async () => {
 });
 
 test('columns are chosen, and the link has them', async () => {
-  const page = await open();
+  const page = await open('/?q=order');
   await settled(page);
   await page.locator('[data-pop=columns]').click();
   await page.locator('#columns label', { hasText: 'metadata.region' }).locator('input').check();
