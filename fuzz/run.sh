@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")/.."
 seconds=${1:-30}
 [ $# -gt 0 ] && shift
-targets=${*:-"q batch text"}
+targets=${*:-"q batch text json http intake"}
 tools=${CARGO_TARGET_DIR:-target}/tools
 if ! command -v cargo-fuzz >/dev/null; then
   [ -x "$tools/bin/cargo-fuzz" ] || cargo install --quiet --locked --root "$tools" cargo-fuzz@0.13.2

@@ -171,7 +171,7 @@ tail.live.onChange = () => { if (tail.isOn()) found.replaceChildren(h('b', {}, t
 let mapAt = 0;
 function paintMap() {
   const map = $('.map'), n = list.rows.length;
-  if (Date.now() - mapAt < 250 && map.firstChild && map.n === n) return placeMap();
+  if (map.firstChild && (map.n === n || Date.now() - mapAt < 1000)) return placeMap();
   mapAt = Date.now();
   map.n = n;
   map.replaceChildren(s('svg', { viewBox: '0 0 14 220', preserveAspectRatio: 'none' }, s('rect', { class: 'at', x: 0, width: 14 }), list.paintMap(s)));

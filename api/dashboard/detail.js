@@ -33,7 +33,7 @@ export function detail(row) {
   const write = (field, value, not) => set({ q: toggle(state.q, field, textOf(value), not) });
   const fields = fieldsOf(row).map(([field, value]) => {
     const text = textOf(value), name = plainField(field), comparable = value === null || typeof value !== 'object', cut = text.length > VALUE_CHARS_MAX;
-    const content = h('span', { class: 'v' }, shown(cut ? text.slice(0, VALUE_CHARS_MAX) : text, { ansi: view.ansi }));
+    const content = h('span', { class: field === 'message' ? 'v whole' : 'v' }, shown(cut ? text.slice(0, VALUE_CHARS_MAX) : text, { ansi: view.ansi }));
     if (cut) content.append(' ', h('button', { type: 'button', class: 'link', on: { click: e => { e.target.parentElement.replaceChildren(...shown(text, { ansi: view.ansi })); view.onResize?.(row); } } }, `show all ${num(text.length)} characters`));
     const writable = comparable && field !== 'message' && text.length < 1000;
     return h('div', {}, h('span', { class: 'k' }, field.replace('metadata.', '')), content, h('span', { class: 'acts' },

@@ -68,8 +68,14 @@ function forget() { for (const node of nodes.values()) node.remove(); nodes.clea
 export function repaint() { forget(); for (const row of rows) delete row.height; rebuild(); paintHead(); plan(); }
 
 // ---- columns
+let parsed = { text: null, columns: [] };
 export function columns() {
   const text = state.cols || 'level,timestamp,source,application';
+  if (parsed.text === text) return parsed.columns;
+  parsed = { text, columns: parseColumns(text) };
+  return parsed.columns;
+}
+function parseColumns(text) {
   return text.split(',').filter(Boolean).map(part => { const [name, width] = part.split(':'); return { name, width: +width || null }; });
 }
 const WIDTHS = { level: 44, timestamp: 90, source: 136, application: 78 }, WIDE = { level: 46, timestamp: 92, source: 168, application: 108 };
@@ -86,7 +92,7 @@ function paintHead() {
 }
 function size(event, i) {
   event.preventDefault();
-  const handle = event.currentTarget, cell = handle.parentElement, start = event.clientX, chosen = columns(), was = chosen[i].width || cell.offsetWidth - (cell.classList.contains('two') ? 20 : 0);
+  const handle = event.currentTarget, cell = handle.parentElement, start = event.clientX, chosen = columns().map(c => ({ ...c })), was = chosen[i].width || cell.offsetWidth - (cell.classList.contains('two') ? 20 : 0);
   handle.setPointerCapture(event.pointerId);
   handle.onpointermove = e => { chosen[i].width = Math.max(32, Math.min(600, was + e.clientX - start)); list.style.setProperty('--cols', ['10px', ...[...getComputedStyle(head).gridTemplateColumns.split(' ')].slice(1, -1).map((w, k) => (k === i ? chosen[i].width + 'px' : w)), 'minmax(0, 1fr)'].join(' ')); };
   handle.onpointerup = () => { handle.onpointermove = handle.onpointerup = null; setColumns(chosen); };

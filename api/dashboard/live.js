@@ -5,10 +5,11 @@ import { ask } from './api.js';
 import { state, set, params, iso, isOpenEnded } from './state.js';
 import * as list from './list.js';
 
-const WAITING_MAX = 5000, GAP_MS = 10000, RETRY_MS = [500, 1000, 2000, 5000];
+// Nobody reads faster than ten changes a second, and each one paints the rows in view anew.
+const PAINT_MS = 100, WAITING_MAX = 5000, GAP_MS = 10000, RETRY_MS = [500, 1000, 2000, 5000];
 const button = $('#live'), waitingBar = $('#waiting');
 let socket = null, tries = 0, retry = 0, lastFrame = 0, opened = false;
-let waiting = [], over = 0, errors = 0, pending = [], planned = false, seen = 0, timer = 0;
+let flushed = 0, waiting = [], over = 0, errors = 0, pending = [], planned = false, seen = 0, timer = 0;
 export const live = { mode: 'off', perSecond: 0, onChange: null, onRows: null };
 const isError = row => row.level === 'ERROR' || row.level === 'FATAL';
 
@@ -82,7 +83,7 @@ function take(message) {
       if (waiting.length < WAITING_MAX) waiting.push(row); else over += row.skipped || 1;
     }
   } else pending.push(...message.logs);
-  if (!planned) { planned = true; requestAnimationFrame(flush); }
+  if (!planned) { planned = true; setTimeout(flush, Math.max(0, flushed + PAINT_MS - performance.now())); }
 }
 function loadSkipped(from, to) {
   return async row => {
@@ -91,9 +92,9 @@ function loadSkipped(from, to) {
     list.insert(found.logs);
   };
 }
-// At most one change of the page a frame, whatever the rate.
 function flush() {
   planned = false;
+  flushed = performance.now();
   if (live.mode === 'paused') { paintWaiting(); return; }
   if (pending.length) { const rows = pending; pending = []; list.push(rows); live.onRows?.(rows.length); }
 }

@@ -21,8 +21,7 @@ pub const CONTEXT_ROWS_MAX: usize = 1_000;
 pub async fn page(sidecar: &Sidecar, mut params: Params) -> Result<reply::Response, ApiError> {
     let limit =
         params.number("limit", PAGE_ROWS_DEFAULT, 1..=PAGE_ROWS_MAX, ": page with cursor, or use /logs/export")?;
-    let cursor = params.take("cursor")?.filter(|text| !text.is_empty());
-    let cursor = cursor.map(|text| Cursor::read(&text)).transpose()?;
+    let cursor = params.take("cursor")?.map(|text| Cursor::read(&text)).transpose()?;
     let received = cursor.map_or_else(|| sidecar.now(), |cursor| cursor.received);
     let filter = params.filter(received, &sidecar.config.timezone)?;
     let fingerprint = filter.fingerprint();

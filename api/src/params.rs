@@ -44,14 +44,14 @@ impl Params {
         Ok(Params { pairs, own })
     }
 
-    /// Takes a parameter that may come once.
+    /// Takes a parameter that may come once. An empty value is as if it were not there, as a form sends it.
     pub fn take(&mut self, name: &str) -> Result<Option<String>, ApiError> {
         let Some(at) = self.pairs.iter().position(|(n, _)| n == name) else { return Ok(None) };
         let (_, value) = self.pairs.remove(at);
         if self.pairs.iter().any(|(n, _)| n == name) {
             return Err(ApiError::bad_request("repeated_parameter", format!("{name} is given twice: give it once")));
         }
-        Ok(Some(value))
+        Ok(Some(value).filter(|value| !value.is_empty()))
     }
 
     /// Takes a whole number; `mend` says what to do instead of asking for more than `max`.

@@ -3,8 +3,8 @@
 //! Writes groups one after another into files that were filled with zeros, as the local log does, and prints for each way
 //! and size what a group takes until it is on the disk, and the CPU time of the process (the ring's own workers are in it,
 //! the kernel's are not). Rounds of all ways take turns and the median round is shown, so that a machine that is used by
-//! others is unfair to all of them alike. `busy`: the shard parses meanwhile, and a client keeps another core busy.
-//! The figures behind `docs/decisions/0002-local-log-io.md`.
+//! others is unfair to all of them alike. `busy`: a thread keeps one core busy meanwhile, as a client on the same machine would.
+//! The figures behind `docs/decisions/0003-local-log-io.md`.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,8 +20,6 @@ const SEGMENT_BYTES: u64 = 16 << 20;
 const SIZES: [usize; 4] = [4 << 10, 20 << 10, 200 << 10, 1 << 20];
 const ROUND: Duration = Duration::from_millis(400);
 const ROUNDS: usize = 5;
-/// The default of 100 ms would let a busy shard look at its ring ten times a second.
-const PREEMPT: Duration = Duration::from_micros(500);
 
 #[derive(Clone, Copy, Debug)]
 enum Way {
@@ -220,16 +218,7 @@ fn main() -> io::Result<()> {
     let files = paths.clone();
     let log_dir = Path::new(&dir).join("log");
     let log_files = log_dir.clone();
-    let handle = LocalExecutorBuilder::default().io_memory(4 << 20).preempt_timer(PREEMPT).spawn(move || async move {
-        if busy {
-            glommio::spawn_local(async {
-                while !DONE.load(Ordering::Relaxed) {
-                    spin(Duration::from_micros(100));
-                    glommio::executor().yield_now().await;
-                }
-            })
-            .detach();
-        }
+    let handle = LocalExecutorBuilder::default().io_memory(4 << 20).spawn(move || async move {
         let result = match compare(&files).await {
             Ok(()) => measure_log(&log_dir).await,
             failed => failed,

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use engine::queue::LogPosition;
 use engine::store::parquet::{Options, ParquetStore};
 use engine::store::{FacetField, Reader, Stop};
+use record::filter::{Expr, Field, Number, Test};
 use record::{Batch, BatchBuilder, Context, Fields, Filter, IdSource, Level, Meta, Timestamp, Zone};
 
 const FLUSH_BYTES: usize = 48 << 20;
@@ -52,6 +53,16 @@ fn fill(store: &ParquetStore, rows: u64) {
     let per = |seconds: f64| seconds * 1e6 / rows as f64;
     println!("insert       {:.3} µs a row", per(insert.as_secs_f64()));
     println!("flush        {:.3} µs a row, {:.3} µs of CPU", per(flush.as_secs_f64()), per(flush_cpu));
+    report_files(store);
+    ask(store);
+    let (start, cpu) = (Instant::now(), cpu_seconds());
+    store.compact_now().expect("the compaction works");
+    let (wall, cpu) = (start.elapsed().as_secs_f64(), cpu_seconds() - cpu);
+    println!("compaction   {:.3} µs a row, {:.3} µs of CPU", per(wall), per(cpu));
+    report_files(store);
+}
+
+fn report_files(store: &ParquetStore) {
     let status = store.status();
     println!("files        {}, {:.1} bytes a row", status.files, status.file_bytes as f64 / status.file_rows as f64);
 }
@@ -63,7 +74,18 @@ fn ask(store: &ParquetStore) {
             match *name {
                 "level" => filter.levels = Some(Level::from_name(value.as_bytes()).into_iter().collect()),
                 "source" => filter.source = Some(vec![value.to_string()]),
-                "text" => filter.expr = record::filter::Expr::Text(value.to_string()),
+                "region" => {
+                    filter.expr = Expr::Field {
+                        field: Field::Metadata("region".to_owned()),
+                        test: Test::AnyOf(vec![value.to_string()]),
+                    }
+                }
+                "slow" => {
+                    let number = Number::parse(value).expect("a number");
+                    filter.expr =
+                        Expr::Field { field: Field::Metadata("duration_ms".to_owned()), test: Test::Greater(number) }
+                }
+                "text" => filter.expr = Expr::Text(value.to_string()),
                 _ => unreachable!("{name}"),
             }
         }
@@ -83,6 +105,8 @@ fn ask(store: &ParquetStore) {
     time("500 with a rare word", || page(&[("text", "quokka")], 500));
     time("count of a rare word", || count(&[("text", "quokka")]));
     time("a phrase that one has", || page(&[("text", "quokka number 17 ")], 50));
+    time("region, newest 50", || page(&[("region", "eu-west-1")], 50));
+    time("duration > 500, 50", || page(&[("slow", "500")], 50));
     time("per minute and level", || histogram(&[]));
     time("per minute of a source", || histogram(&[("source", "eu1-web1")]));
     time("facets of source", || {

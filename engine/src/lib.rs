@@ -14,7 +14,7 @@ mod engine;
 pub mod folder;
 mod health;
 pub mod http;
-mod ingest;
+pub mod ingest;
 mod listen;
 mod metrics;
 pub mod probe;

@@ -7,6 +7,7 @@ mod routes;
 mod schemas;
 
 use bytes::Bytes;
+use record::Level;
 use serde_json::Value;
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::{OperationBuilder, Parameter, ParameterBuilder, ParameterIn};
@@ -101,20 +102,29 @@ impl Route {
 
     /// The parameters of a filter.
     fn filtered(mut self) -> Route {
-        for (name, about, example) in [
-            ("level", "Any of these, separated by commas; synonyms such as `warning` are welcome.", "ERROR,FATAL"),
-            ("level_min", "This level or a more severe one.", "WARN"),
-            ("source", "Exactly this source; repeated, any of them.", "web-1"),
-            ("application", "Exactly this application; repeated, any of them.", "shop"),
-            ("from", "From this time, included: RFC 3339, seconds since 1970, `now` or `-15m`.", "-1h"),
-            ("to", "To this time, not included.", "now"),
+        let levels = Level::ALL.map(Level::as_str).join("|");
+        let level = ObjectBuilder::new().schema_type(Type::String).pattern(Some(format!("^({levels})(,({levels}))*$")));
+        let least = one_of(&Level::ALL.map(Level::as_str));
+        for (name, about, schema, example) in [
+            (
+                "level",
+                "Any of these, separated by commas; synonyms such as `warning` too.",
+                level.build(),
+                "ERROR,FATAL",
+            ),
+            ("level_min", "This level or a more severe one.", least, "WARN"),
+            ("source", "Exactly this source; repeated, any of them.", text(), "web-1"),
+            ("application", "Exactly this application; repeated, any of them.", text(), "shop"),
+            ("from", "From this time, included: RFC 3339, seconds since 1970, `now` or `-15m`.", time(), "-1h"),
+            ("to", "To this time, not included.", time(), "now"),
             (
                 "q",
                 "The search language: words, `\"phrases\"`, `-not`, `or`, `field:value`, `field:*`, `field:>n`.",
+                text(),
                 "timeout",
             ),
         ] {
-            let parameter = parameter(ParameterIn::Query, name, about, text());
+            let parameter = parameter(ParameterIn::Query, name, about, schema);
             // Not as `example`, which tools would send with every request.
             self = self.parameter(parameter.description(Some(format!("{about} Such as `{example}`."))));
         }
@@ -201,6 +211,13 @@ fn parameter(place: ParameterIn, name: &str, about: &str, schema: Object) -> Par
 
 fn text() -> Object {
     Object::with_type(Type::String)
+}
+
+/// What `from` and `to` take, as far as a pattern says it.
+fn time() -> Object {
+    let pattern =
+        "^(now|(now)?-[0-9]{1,4}[smhdw]|[0-9]{10}|[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9:.]{5,15}(Z|[+-][0-9:]{5})?)?)$";
+    ObjectBuilder::new().schema_type(Type::String).pattern(Some(pattern)).build()
 }
 
 fn number(range: std::ops::RangeInclusive<usize>) -> Object {

@@ -44,6 +44,10 @@ fn defaulted(mut schema: Object, default: usize) -> Object {
     schema
 }
 
+fn interval() -> Object {
+    ObjectBuilder::new().schema_type(Type::String).pattern(Some("^([1-9][0-9]?[smh]?|1d)$")).build()
+}
+
 /// What every route that takes a body may say of it.
 fn taken(route: Route) -> Route {
     route
@@ -209,7 +213,7 @@ fn stats() -> Vec<Route> {
         .queried(),
         filter_errors(
             Route::get("/stats/histogram", "stats", "count_by_time", "How many, by time and level")
-                .query("interval", "From `1s` to `1d`, such as `30s`, `1m`, `6h`; none: at most 200 buckets.", text())
+                .query("interval", "From `1s` to `1d`, such as `30s`, `1m`, `6h`; none: at most 200 buckets.", interval())
                 .filtered()
                 .json(
                     200,
@@ -302,8 +306,8 @@ fn operation() -> Vec<Route> {
         ),
         Route::get("/metrics", "operation", "get_metrics", "Metrics for Prometheus").answer(
             200,
-            "Prometheus text",
-            "text/plain",
+            "OpenMetrics text",
+            "application/openmetrics-text",
             RefOr::T(Schema::Object(text())),
             json!("logboom_records_total{door=\"batch\",level=\"INFO\"} 5000000\n"),
         ),

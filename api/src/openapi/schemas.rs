@@ -182,7 +182,7 @@ fn health() -> ObjectBuilder {
 fn queue() -> ObjectBuilder {
     object([
         ("kind", string("`local` or `redis`")),
-        ("depth", count("Records that wait for the store")),
+        ("depth", count("Batches that wait for the store")),
         ("oldest_seconds", RefOr::T(ObjectBuilder::new().schema_type(Type::Number).build().into())),
         ("streams", list(anything(""))),
     ])

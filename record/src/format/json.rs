@@ -29,7 +29,7 @@ pub static INFO: FormatInfo = FormatInfo {
 pub struct Json;
 
 impl Parser for Json {
-    fn info(&self) -> &'static FormatInfo {
+    fn info(&self) -> &FormatInfo {
         &INFO
     }
 

@@ -78,7 +78,7 @@ impl Disk for ShardDisk {
 }
 
 /// Direct writes cost half the CPU time of buffered ones and do not leave the log's bytes, which nobody reads while it
-/// runs, in the page cache (`docs/decisions/0002-local-log-io.md`). File systems that refuse them get buffered ones.
+/// runs, in the page cache (`docs/decisions/0003-local-log-io.md`). File systems that refuse them get buffered ones.
 pub(crate) enum ShardFile {
     Direct(DmaFile),
     Buffered(BufferedFile),

@@ -16,17 +16,17 @@ use tokio::sync::Mutex;
 
 use super::depth::{Depth, Marks};
 use super::file::{Disk, LogFile, ShardDisk};
-use super::frame::{SEGMENT_HEADER_BYTES, SegmentHeader, group_bytes, write_group};
+use super::frame::{GROUP_ALIGN, SEGMENT_HEADER_BYTES, SegmentHeader, group_bytes, write_group};
 use super::recover::Recovery;
 use super::{AppendError, LogError, SegmentName};
 use crate::queue::LogPosition;
 
-/// A segment's usual length: small enough to fill with zeros in a moment, large enough that a flood of 170 MB/s takes ten
-/// a second and no more.
+/// A segment's length where no setting says otherwise: small enough to be filled with zeros in a moment, large enough that a
+/// flood of 170 MB/s takes ten a second and no more.
 pub const SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
-/// Spares kept beside the one that is made ready: what a flush of the store sets free at once is used again by the next
-/// seconds of a flood. 256 MiB at most.
-const SPARES_MAX: usize = 16;
+/// Spares kept beside the segment that is made ready: what a flush of the store sets free at once is used again by the
+/// next second or two of a flood.
+const SPARES_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// A zero-filled file is written in pieces of this size, so that the shard's own writes get between them.
 const FILL_BYTES: usize = 1024 * 1024;
 /// A write that was cut short is tried again in full so many times; a disk that keeps cutting it is taken for full.
@@ -68,6 +68,8 @@ impl Clone for LocalLog {
 impl LocalLog {
     /// Opens the log in `dir`, which `recovery` was read from. Runs on the shard.
     pub async fn open(dir: &Path, shard: u16, recovery: Recovery, options: Options) -> Result<LocalLog, LogError> {
+        // glommio opens no folder by a relative path.
+        let dir = &std::path::absolute(dir).map_err(|error| LogError::io(dir, error))?;
         make_folder(dir).map_err(|error| LogError::io(dir, error))?;
         let direct = options.durability == Durability::Sync;
         let log = Log::new(ShardDisk { dir: dir.to_owned(), direct }, shard, recovery, options);
@@ -189,7 +191,9 @@ impl Book {
 }
 
 impl<D: Disk> Log<D> {
-    pub fn new(disk: D, shard: u16, recovery: Recovery, options: Options) -> Log<D> {
+    pub fn new(disk: D, shard: u16, recovery: Recovery, mut options: Options) -> Log<D> {
+        // Direct writes want whole blocks.
+        options.segment_bytes = options.segment_bytes.next_multiple_of(GROUP_ALIGN as u64);
         let folder = recovery.folder;
         let book = Book {
             next: folder.next,
@@ -294,10 +298,11 @@ impl<D: Disk> Log<D> {
     }
 
     async fn trim_spares(&self) -> io::Result<()> {
+        let spares_max = SPARES_BYTES_MAX / self.shared.options.segment_bytes.max(1);
         loop {
             let surplus = {
                 let mut book = self.shared.book.borrow_mut();
-                if book.spares.len() <= SPARES_MAX {
+                if book.spares.len() as u64 <= spares_max {
                     return Ok(());
                 }
                 book.spares.pop()

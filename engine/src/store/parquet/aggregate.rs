@@ -7,6 +7,7 @@ use record::filter::{Columns, MetaPath, MetaValue};
 use record::{Filter, Level, Timestamp};
 
 use super::file::DataFile;
+use super::grams::Needles;
 use super::memory::Chunk;
 use super::query::Snapshot;
 use super::scan::{Run, select};
@@ -193,11 +194,12 @@ trait Aggregate: Sync {
 
 /// The sum over the wanted rows of `parts`.
 fn fold<A: Aggregate>(parts: &[Part<'_>], wanted: &Wanted, sum: &A, stop: &Stop) -> Result<A::Sum, QueryError> {
+    let needles = Needles::new(&wanted.expr);
     let mut runs = Vec::new();
     for part in parts {
         match part {
             Part::Chunk(chunk) => runs.push(Piece::Chunk(chunk)),
-            Part::File(file) => push_runs(file, wanted, &mut runs)?,
+            Part::File(file) => push_runs(file, wanted, needles.as_ref(), &mut runs)?,
         }
     }
     let add_piece = |mut total: A::Sum, piece: &Piece<'_>| {
@@ -230,14 +232,20 @@ enum Piece<'a> {
     Run(&'a DataFile, Run),
 }
 
-fn push_runs<'a>(file: &'a DataFile, wanted: &Wanted, runs: &mut Vec<Piece<'a>>) -> Result<(), QueryError> {
+fn push_runs<'a>(
+    file: &'a DataFile,
+    wanted: &Wanted,
+    needles: Option<&Needles<'_>>,
+    runs: &mut Vec<Piece<'a>>,
+) -> Result<(), QueryError> {
     for group in 0..file.groups()? {
         let (first, last) = file.group_span(group)?;
         if !wanted.overlaps(first, last) {
             continue;
         }
         let mut open: Option<Run> = None;
-        for page in file.pages(group)?.iter().filter(|page| wanted.overlaps(page.first, page.last)) {
+        let pages = file.pages_that_may_match(group, needles)?;
+        for page in pages.iter().filter(|page| wanted.overlaps(page.first, page.last)) {
             let run = Run::new(page, wanted);
             match &mut open {
                 Some(open) if open.rows() + run.rows() <= RUN_ROWS_MAX => open.join(run),

@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
@@ -20,11 +21,12 @@ use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::statistics::Statistics;
 use record::Timestamp;
 
+use super::grams::{FilterIndex, FilterPlace, Needles, UNIT_ROWS};
 use super::manifest::FileEntry;
 use super::schema::{ColumnSet, TIMESTAMP, TypedColumn, reading_schema};
 use super::tally::Tally;
 use super::view::View;
-use super::writer::TALLY_KEY;
+use super::writer::{FILTERS_KEY, PARTIAL_KEY, TALLY_KEY};
 use crate::store::QueryError;
 
 /// Rows that are decoded at a time.
@@ -40,12 +42,16 @@ pub struct DataFile {
     tally: OnceLock<Option<Tally>>,
     /// Whether the file goes once nobody reads it any more.
     superseded: AtomicBool,
+    pub opened: Instant,
 }
 
 #[derive(Debug)]
 struct Footer {
     arrow: ArrowReaderMetadata,
     typed: Vec<TypedColumn>,
+    filters: Option<FilterIndex>,
+    /// For each row group the number of its first filter.
+    first_filters: Vec<usize>,
 }
 
 /// A run of rows of one row group: a page of timestamps, within which all others are read.
@@ -72,6 +78,7 @@ impl DataFile {
             footer: OnceLock::new(),
             tally: OnceLock::new(),
             superseded: AtomicBool::new(false),
+            opened: Instant::now(),
         })
     }
 
@@ -122,6 +129,22 @@ impl DataFile {
         Ok(pages.collect())
     }
 
+    /// The pages of a row group of which some row may match.
+    pub fn pages_that_may_match(&self, group: usize, needles: Option<&Needles<'_>>) -> Result<Vec<Page>, QueryError> {
+        let pages = self.pages(group)?;
+        let footer = self.footer()?;
+        let (Some(needles), Some(filters)) = (needles, &footer.filters) else { return Ok(pages) };
+        let first = footer.first_filters[group];
+        let rows = footer.arrow.metadata().row_group(group).num_rows() as usize;
+        let of_group = first..first + units(rows);
+        let Some(place) = filters.bytes_of(of_group.clone()) else { return Ok(pages) };
+        let mut bitmaps = vec![0; (place.end - place.start) as usize];
+        self.file.read_exact_at(&mut bitmaps, place.start).map_err(|error| self.broken(&error))?;
+        let may_match = filters.probe(of_group, &bitmaps, needles);
+        let touches = |page: &Page| (page.rows.start / UNIT_ROWS..units(page.rows.end)).any(|unit| may_match[unit]);
+        Ok(pages.into_iter().filter(touches).collect())
+    }
+
     /// Hands on `columns` of the rows in `ranges` of a row group, a step at a time, in ascending order.
     pub fn read(
         &self,
@@ -152,11 +175,7 @@ impl DataFile {
     /// The counts kept with the file, where it has them.
     pub fn tally(&self) -> Result<Option<&Tally>, QueryError> {
         let metadata = self.metadata()?;
-        let tally = self.tally.get_or_init(|| {
-            let pairs = metadata.file_metadata().key_value_metadata()?;
-            let text = pairs.iter().find(|pair| pair.key == TALLY_KEY)?.value.as_deref()?;
-            Tally::parse(text)
-        });
+        let tally = self.tally.get_or_init(|| Tally::parse(pair(metadata, TALLY_KEY)?));
         Ok(tally.as_ref())
     }
 
@@ -176,17 +195,43 @@ impl DataFile {
         let options =
             ArrowReaderOptions::new().with_skip_arrow_metadata(true).with_page_index_policy(PageIndexPolicy::Optional);
         let plain = ArrowReaderMetadata::load(&Pread(self.file.clone()), options)?;
-        let (schema, typed) = reading_schema(plain.schema())
+        let metadata = plain.metadata().clone();
+        let partial: Vec<String> =
+            pair(&metadata, PARTIAL_KEY).and_then(|text| sonic_rs::from_str(text).ok()).unwrap_or_default();
+        let (schema, typed) = reading_schema(plain.schema(), &partial)
             .ok_or_else(|| ParquetError::General("its columns are not those of this store".to_owned()))?;
+        let filters = pair(&metadata, FILTERS_KEY).and_then(FilterPlace::parse).and_then(|place| {
+            // The head is at most a byte for each unit of rows, and groups may end with short ones.
+            let units = metadata.row_groups().iter().map(|group| units(group.num_rows() as usize)).sum::<usize>();
+            let mut head = vec![0; (4 + units).min(place.bytes)];
+            self.file.read_exact_at(&mut head, place.offset).ok()?;
+            FilterIndex::parse(place, &head).filter(|index| index.len() == units)
+        });
+        let mut first_filters = Vec::with_capacity(metadata.num_row_groups());
+        let mut first = 0;
+        for group in metadata.row_groups() {
+            first_filters.push(first);
+            first += units(group.num_rows() as usize);
+        }
         // The same footer, read with columns that repeat as dictionaries.
-        let options = ArrowReaderOptions::new().with_schema(schema);
-        let arrow = ArrowReaderMetadata::try_new(plain.metadata().clone(), options)?;
-        Ok(Footer { arrow, typed })
+        let arrow = ArrowReaderMetadata::try_new(metadata, ArrowReaderOptions::new().with_schema(schema))?;
+        Ok(Footer { arrow, typed, filters, first_filters })
     }
 
     fn broken(&self, error: &dyn std::fmt::Display) -> QueryError {
         QueryError::Store(format!("{} is damaged: {error}: run `logboom fsck`", self.path.display()))
     }
+}
+
+/// How many filters so many rows of a row group have.
+fn units(rows: usize) -> usize {
+    rows.div_ceil(UNIT_ROWS)
+}
+
+/// A value of the footer's own metadata.
+fn pair<'a>(metadata: &'a ParquetMetaData, key: &str) -> Option<&'a str> {
+    let pairs = metadata.file_metadata().key_value_metadata()?;
+    pairs.iter().find(|pair| pair.key == key)?.value.as_deref()
 }
 
 impl Drop for DataFile {

@@ -10,6 +10,7 @@ use rayon::prelude::*;
 use record::Timestamp;
 
 use super::file::DataFile;
+use super::grams::Needles;
 use super::memory::Chunk;
 use super::nearest::{Keep, Nearest};
 use super::query::Snapshot;
@@ -42,7 +43,13 @@ struct Waiting<'a> {
 
 /// Finds the wanted rows that `nearest` keeps.
 pub fn find(snapshot: &Snapshot, wanted: &Wanted, nearest: &mut Nearest, stop: &Stop) -> Result<ReadStats, QueryError> {
-    let mut search = Search { wanted, keep: nearest.keep(), waiting: BinaryHeap::new(), read: ReadStats::default() };
+    let mut search = Search {
+        wanted,
+        needles: Needles::new(&wanted.expr),
+        keep: nearest.keep(),
+        waiting: BinaryHeap::new(),
+        read: ReadStats::default(),
+    };
     for chunk in &snapshot.chunks {
         search.add(chunk.first, chunk.last, Part::Chunk(chunk));
     }
@@ -73,6 +80,7 @@ pub fn find(snapshot: &Snapshot, wanted: &Wanted, nearest: &mut Nearest, stop: &
 
 struct Search<'a> {
     wanted: &'a Wanted,
+    needles: Option<Needles<'a>>,
     keep: Keep,
     waiting: BinaryHeap<Waiting<'a>>,
     read: ReadStats,
@@ -143,7 +151,7 @@ impl<'a> Search<'a> {
                 continue;
             }
             self.read.groups_read += 1;
-            for page in file.pages(group)? {
+            for page in file.pages_that_may_match(group, self.needles.as_ref())? {
                 let run = Run::new(&page, self.wanted);
                 self.add(page.first, page.last, Part::Run(file, run));
             }

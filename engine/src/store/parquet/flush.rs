@@ -13,7 +13,7 @@ use record::Row;
 use super::disk::Steps;
 use super::manifest::FileEntry;
 use super::memory::Chunk;
-use super::writer::{FileWriter, WriteError};
+use super::writer::{FileWriter, Packing, WriteError};
 
 /// zstd's level for files that compaction will soon write anew: the fastest.
 const ZSTD_LEVEL: i32 = 1;
@@ -32,7 +32,8 @@ fn try_write_file(dir: &Path, name: &str, chunks: &[Arc<Chunk>], steps: &Steps) 
     let pieces: Vec<&Bytes> = chunks.iter().flat_map(|chunk| chunk.pieces()).collect();
     let index = sorted_index(&pieces, chunks.iter().map(|chunk| chunk.rows as usize).sum());
     steps.reach("create the file")?;
-    let mut writer = FileWriter::create(dir, name.to_owned(), ZSTD_LEVEL)?;
+    let packing = Packing { generation: 0, zstd_level: ZSTD_LEVEL, typed: Vec::new(), filters: false };
+    let mut writer = FileWriter::create(dir, name.to_owned(), packing)?;
     for entry in index {
         let piece = pieces[entry.piece as usize];
         let (row, _) = Row::split(&piece[entry.offset as usize..]).map_err(io::Error::other)?;

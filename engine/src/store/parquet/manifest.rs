@@ -7,7 +7,7 @@
 //! logboom-manifest 1
 //! next NUMBER                                       of the next file
 //! covered SHARD SEGMENT OFFSET                      per shard of the log
-//! file NAME ROWS BYTES FIRST LAST T D I W E F       times in µs since 1970, then rows per level
+//! file NAME GENERATION ROWS BYTES FIRST LAST T D I W E F   times in µs since 1970, then rows per level
 //! crc32c HEX                                        of all before this line
 //! ```
 
@@ -30,6 +30,8 @@ const HEAD_WORD: &str = "logboom-manifest ";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileEntry {
     pub name: String,
+    /// 0 as the flush wrote it, above that how often compaction has written its rows anew.
+    pub generation: u64,
     pub rows: u64,
     pub bytes: u64,
     pub first: Timestamp,
@@ -83,8 +85,8 @@ impl Manifest {
             let _ = writeln!(text, "covered {shard} {} {}", position.segment, position.offset);
         }
         for file in &self.files {
-            let FileEntry { name, rows, bytes, first, last, counts } = file;
-            let _ = write!(text, "file {name} {rows} {bytes} {} {}", first.as_micros(), last.as_micros());
+            let FileEntry { name, generation, rows, bytes, first, last, counts } = file;
+            let _ = write!(text, "file {name} {generation} {rows} {bytes} {} {}", first.as_micros(), last.as_micros());
             for count in counts.levels {
                 let _ = write!(text, " {count}");
             }
@@ -125,7 +127,7 @@ impl Manifest {
             ("covered", _, &[shard, segment, offset]) => {
                 self.covered.insert(u16::try_from(shard).ok()?, LogPosition { segment, offset });
             }
-            ("file", Some(name), &[rows, bytes, first, last, ref levels @ ..]) => {
+            ("file", Some(name), &[generation, rows, bytes, first, last, ref levels @ ..]) => {
                 let levels: [u64; Level::COUNT] = levels.try_into().ok()?;
                 let time = |micros: u64| i64::try_from(micros).ok().and_then(Timestamp::from_micros);
                 if !is_file_name(name) {
@@ -133,6 +135,7 @@ impl Manifest {
                 }
                 self.files.push(FileEntry {
                     name: name.to_owned(),
+                    generation,
                     rows,
                     bytes,
                     first: time(first)?,
@@ -168,6 +171,7 @@ mod tests {
     fn sample() -> Manifest {
         let entry = |n: u64| FileEntry {
             name: file_name(n),
+            generation: n % 3,
             rows: 21,
             bytes: 4096,
             first: Timestamp::MIN,

@@ -7,14 +7,18 @@
 //! What it does not try to do: make anything durable before it is in a file. Until then it is the log that keeps it.
 
 mod aggregate;
+mod compact;
 mod disk;
 mod export;
 mod file;
 mod find;
 mod flush;
+mod grams;
 mod manifest;
 mod memory;
+mod merge;
 mod nearest;
+mod plan;
 mod query;
 mod scan;
 mod schema;
@@ -22,6 +26,8 @@ mod status;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod tidy;
+mod typed;
 mod view;
 mod wanted;
 mod worker;
@@ -32,8 +38,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use record::{Batch, Filter, Id};
+use record::{Batch, Filter, Id, Timestamp};
 
+pub use self::compact::CompactError;
 use self::disk::Steps;
 use self::file::DataFile;
 use self::manifest::{Manifest, ManifestError};
@@ -52,6 +59,10 @@ pub struct Options {
     pub flush_bytes: usize,
     /// Or when the oldest of them is in memory for this long, so that the log may forget.
     pub flush_after: Duration,
+    /// Records older than this go, and are not taken in; `None` keeps them for ever.
+    pub retain: Option<Duration>,
+    /// Files may take this much; the oldest go first.
+    pub retain_bytes: Option<u64>,
     steps: Steps,
 }
 
@@ -62,6 +73,8 @@ impl Default for Options {
             memory_bytes_max: 144 << 20,
             flush_bytes: 48 << 20,
             flush_after: Duration::from_secs(300),
+            retain: None,
+            retain_bytes: None,
             steps: Steps::default(),
         }
     }
@@ -69,7 +82,13 @@ impl Default for Options {
 
 impl Options {
     pub fn new(memory_bytes_max: usize, flush_bytes: usize, flush_after: Duration) -> Options {
-        Options { memory_bytes_max, flush_bytes, flush_after, steps: Steps::default() }
+        Options { memory_bytes_max, flush_bytes, flush_after, ..Options::default() }
+    }
+
+    /// The oldest time that is kept and taken in.
+    pub fn oldest_kept(&self, now: Timestamp) -> Option<Timestamp> {
+        let micros = i64::try_from(self.retain?.as_micros()).unwrap_or(i64::MAX);
+        Some(Timestamp::clamped(now.as_micros().saturating_sub(micros)))
     }
 }
 
@@ -90,7 +109,8 @@ type OnCovered = Box<dyn Fn(u16, LogPosition) + Send + Sync>;
 
 pub struct ParquetStore {
     shared: Arc<Shared>,
-    worker: Mutex<Option<std::thread::JoinHandle<()>>>,
+    /// The flush, and compaction with retention.
+    threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
 }
 
 /// What queries, shards and the worker share.
@@ -100,6 +120,12 @@ struct Shared {
     state: Mutex<State>,
     /// Tells the worker that there may be something to do.
     wake: Condvar,
+    /// Tells the second thread that there may be something to do.
+    tidy: Condvar,
+    /// Held by whoever compacts or removes files, so that no two choose the same.
+    tidying: Mutex<()>,
+    /// Stops the compaction that is under way.
+    compaction: Mutex<Option<Stop>>,
     /// Tells whoever waits for a flush that one has ended.
     flushed: Condvar,
     room: tokio::sync::Notify,
@@ -125,6 +151,9 @@ struct State {
     closing: bool,
     flushes: u64,
     failed_flushes: u64,
+    compactions: u64,
+    compacted_rows: u64,
+    expired_rows: u64,
     /// What the last flush failed of; `None` once one has gone well.
     failure: Option<String>,
 }
@@ -154,17 +183,25 @@ impl ParquetStore {
                 closing: false,
                 flushes: 0,
                 failed_flushes: 0,
+                compactions: 0,
+                compacted_rows: 0,
+                expired_rows: 0,
                 failure: None,
             }),
             wake: Condvar::new(),
+            tidy: Condvar::new(),
+            tidying: Mutex::new(()),
+            compaction: Mutex::new(None),
             flushed: Condvar::new(),
             room: tokio::sync::Notify::new(),
             on_covered: Mutex::new(None),
             commit: Mutex::new(()),
             report,
         });
-        let worker = worker::start(shared.clone()).map_err(io_error)?;
-        Ok((Arc::new(ParquetStore { shared, worker: Mutex::new(Some(worker)) }), covered))
+        let store = Arc::new(ParquetStore { shared: shared.clone(), threads: Mutex::default() });
+        lock(&store.threads).push(worker::start(shared.clone()).map_err(io_error)?);
+        lock(&store.threads).push(tidy::start(shared).map_err(io_error)?);
+        Ok((store, covered))
     }
 
     /// What was found at start that should not be there, or was missing.
@@ -248,6 +285,11 @@ impl ParquetStore {
         }
     }
 
+    /// Compacts all files now, as the background work does bit by bit. Blocks until that is done.
+    pub fn compact_now(&self) -> Result<(), CompactError> {
+        self.shared.compact_all()
+    }
+
     /// Stops the background work, after a last flush. What cannot be flushed is still in the log.
     pub fn close(&self) {
         if let Err(error) = self.flush_now() {
@@ -261,10 +303,15 @@ impl ParquetStore {
         lock(&self.shared.state).closing = true;
         self.shared.wake.notify_all();
         self.shared.flushed.notify_all();
-        if let Some(worker) = lock(&self.worker).take()
-            && worker.join().is_err()
-        {
-            tracing::error!("the store's worker has panicked");
+        self.shared.tidy.notify_all();
+        if let Some(compaction) = &*lock(&self.shared.compaction) {
+            compaction.cancel();
+        }
+        let threads = std::mem::take(&mut *lock(&self.threads));
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the store has panicked");
+            }
         }
     }
 

@@ -106,8 +106,13 @@ impl Nearest {
 
     /// The greater, the longer it stays.
     fn rank(&self, id: Id) -> u128 {
-        flip(self.keep, u128::from_be_bytes(*id.as_bytes()))
+        rank(self.keep, id)
     }
+}
+
+/// Where an id stands when that end of the order is wanted: the higher, the sooner.
+pub fn rank(keep: Keep, id: Id) -> u128 {
+    flip(keep, u128::from_be_bytes(*id.as_bytes()))
 }
 
 fn flip(keep: Keep, key: u128) -> u128 {

@@ -14,10 +14,13 @@
 
 use std::sync::Arc;
 
+use arrow_array::builder::{Int64Builder, StringBuilder};
 use arrow_array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow_buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef, TimeUnit};
 use record::Row;
+
+use super::typed::{Split, TypedKey};
 
 pub const TIMESTAMP: usize = 0;
 pub const ORIGIN: usize = 1;
@@ -77,12 +80,14 @@ pub struct TypedColumn {
     pub key: String,
     pub column: usize,
     pub is_text: bool,
+    /// Whether some values are in the JSON all the same, since they did not fit.
+    pub is_partial: bool,
 }
 
 /// The schema with which a file of schema `found` is read, and its typed columns. `None` when it is no file of this
 /// store.
-pub fn reading_schema(found: &Schema) -> Option<(SchemaRef, Vec<TypedColumn>)> {
-    let base = schema();
+pub fn reading_schema(found: &Schema, partial: &[String]) -> Option<(SchemaRef, Vec<TypedColumn>)> {
+    let base = schema(&[]);
     if found.fields().len() > COLUMNS_MAX {
         return None;
     }
@@ -101,7 +106,8 @@ pub fn reading_schema(found: &Schema) -> Option<(SchemaRef, Vec<TypedColumn>)> {
                     DataType::Int64 => false,
                     _ => return None,
                 };
-                typed.push(TypedColumn { key, column, is_text });
+                let is_partial = partial.contains(&key);
+                typed.push(TypedColumn { key, column, is_text, is_partial });
             }
         }
         let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
@@ -113,7 +119,7 @@ pub fn reading_schema(found: &Schema) -> Option<(SchemaRef, Vec<TypedColumn>)> {
     (fields.len() >= BASE).then(|| (Arc::new(Schema::new(fields)), typed))
 }
 
-pub fn schema() -> SchemaRef {
+pub fn schema(typed: &[TypedKey]) -> SchemaRef {
     let time = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
     let mut fields = vec![
         Field::new("timestamp", time, false),
@@ -123,11 +129,19 @@ pub fn schema() -> SchemaRef {
     for name in ["level", "source", "application", "message", "metadata"] {
         fields.push(Field::new(name, DataType::Utf8, false));
     }
+    for key in typed {
+        let data_type = if key.is_text { DataType::Utf8 } else { DataType::Int64 };
+        fields.push(Field::new(typed_name(&key.key), data_type, true));
+    }
     Arc::new(Schema::new(fields))
 }
 
+/// The name of a typed column.
+pub fn typed_name(key: &str) -> String {
+    format!("{TYPED_PREFIX}{key}")
+}
+
 /// Columns under construction.
-#[derive(Default)]
 pub struct ColumnBuilder {
     timestamps: Vec<i64>,
     origins: Vec<i64>,
@@ -137,9 +151,35 @@ pub struct ColumnBuilder {
     applications: Texts,
     messages: Texts,
     metadata: Texts,
+    split: Split,
+    typed: Vec<TypedBuilder>,
+}
+
+enum TypedBuilder {
+    Text(StringBuilder),
+    Int(Int64Builder),
 }
 
 impl ColumnBuilder {
+    pub fn new(typed: Vec<TypedKey>) -> ColumnBuilder {
+        let builder = |key: &TypedKey| match key.is_text {
+            true => TypedBuilder::Text(StringBuilder::new()),
+            false => TypedBuilder::Int(Int64Builder::new()),
+        };
+        ColumnBuilder {
+            timestamps: Vec::new(),
+            origins: Vec::new(),
+            counters: Vec::new(),
+            levels: Texts::default(),
+            sources: Texts::default(),
+            applications: Texts::default(),
+            messages: Texts::default(),
+            metadata: Texts::default(),
+            typed: typed.iter().map(builder).collect(),
+            split: Split::new(typed),
+        }
+    }
+
     pub fn push(&mut self, row: &Row<'_>) {
         let id = row.id();
         self.timestamps.push(row.timestamp().as_micros());
@@ -149,7 +189,25 @@ impl ColumnBuilder {
         self.sources.push(row.source());
         self.applications.push(row.application());
         self.messages.push(row.message());
-        self.metadata.push(row.metadata());
+        if self.typed.is_empty() {
+            self.metadata.push(row.metadata());
+            return;
+        }
+        self.split.split(row.metadata());
+        self.metadata.push(self.split.rest());
+        for (at, builder) in self.typed.iter_mut().enumerate() {
+            match builder {
+                TypedBuilder::Text(texts) => {
+                    texts.append_option(self.split.text(at).map(String::from_utf8_lossy));
+                }
+                TypedBuilder::Int(ints) => ints.append_option(self.split.int(at)),
+            }
+        }
+    }
+
+    /// The keys of which some value did not fit their column.
+    pub fn partial(&self) -> impl Iterator<Item = &str> {
+        self.split.partial()
     }
 
     pub fn len(&self) -> usize {
@@ -164,7 +222,7 @@ impl ColumnBuilder {
     /// The columns so far; the builder is empty again.
     pub fn finish(&mut self, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
         let timestamps = TimestampMicrosecondArray::from(std::mem::take(&mut self.timestamps)).with_timezone("UTC");
-        let columns: Vec<ArrayRef> = vec![
+        let mut columns: Vec<ArrayRef> = vec![
             Arc::new(timestamps),
             Arc::new(Int64Array::from(std::mem::take(&mut self.origins))),
             Arc::new(Int32Array::from(std::mem::take(&mut self.counters))),
@@ -174,6 +232,12 @@ impl ColumnBuilder {
             self.messages.finish()?,
             self.metadata.finish()?,
         ];
+        for builder in &mut self.typed {
+            columns.push(match builder {
+                TypedBuilder::Text(texts) => Arc::new(texts.finish()),
+                TypedBuilder::Int(ints) => Arc::new(ints.finish()),
+            });
+        }
         RecordBatch::try_new(schema.clone(), columns)
     }
 }

@@ -14,6 +14,11 @@ pub struct Status {
     pub file_bytes: u64,
     pub flushes: u64,
     pub failed_flushes: u64,
+    pub compactions: u64,
+    /// Rows that compaction has written anew, each time counted.
+    pub compacted_rows: u64,
+    /// Rows that retention has taken away.
+    pub expired_rows: u64,
     /// How long the oldest row in memory has waited for a file.
     pub oldest: Duration,
     /// What the last flush failed of. Queries go on, and it is tried again.
@@ -49,6 +54,9 @@ impl ParquetStore {
             file_bytes: state.files.iter().map(|file| file.entry.bytes).sum(),
             flushes: state.flushes,
             failed_flushes: state.failed_flushes,
+            compactions: state.compactions,
+            compacted_rows: state.compacted_rows,
+            expired_rows: state.expired_rows,
             oldest: state.oldest.map_or(Duration::ZERO, |oldest| oldest.elapsed()),
             failure: state.failure.clone(),
         }

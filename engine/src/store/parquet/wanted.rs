@@ -113,7 +113,7 @@ impl Wanted {
 pub fn metadata_columns(path: &str, typed: &[TypedColumn]) -> ColumnSet {
     match typed.iter().find(|column| column.key == path) {
         // A path may also lead into an object, and objects have no column of their own.
-        Some(column) if path.contains('.') => ColumnSet::of(&[column.column, METADATA]),
+        Some(column) if path.contains('.') || column.is_partial => ColumnSet::of(&[column.column, METADATA]),
         Some(column) => ColumnSet::of(&[column.column]),
         None => ColumnSet::of(&[METADATA]),
     }

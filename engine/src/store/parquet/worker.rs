@@ -134,6 +134,7 @@ impl Shared {
         let succeeded = state.failure.is_none();
         drop(state);
         self.flushed.notify_all();
+        self.tidy.notify_all();
         self.room.notify_waiters();
         if !succeeded {
             return Err(());

@@ -14,26 +14,42 @@ use parquet::schema::types::ColumnPath;
 use record::{Row, Timestamp};
 
 use super::disk::{Steps, sync_dir};
+use super::grams::{FilterIndex, FilterPlace, GramFilter, UNIT_ROWS};
 use super::manifest::FileEntry;
-use super::schema::{ColumnBuilder, schema};
+use super::schema::{ColumnBuilder, schema, typed_name};
 use super::tally::Counter;
+use super::typed::TypedKey;
 use crate::store::Counts;
 
 /// Rows of one row group: large enough to pack well, small enough that a few are open at a time.
-pub const GROUP_ROWS_MAX: usize = 128 * 1024;
+const GROUP_ROWS_MAX: usize = 128 * 1024;
+/// Bytes of text in one row group, before they are packed: rows may be 2 MiB long, and a reader holds a group's worth.
+const GROUP_BYTES_MAX: usize = 128 << 20;
 /// Rows of one page: the unit that a query reads or leaves out.
-pub const PAGE_ROWS_MAX: usize = 2048;
-/// Rows are handed to the columns in steps of this many…
-const STEP_ROWS_MAX: usize = 2048;
-/// …or of this many bytes of text, since offsets are 32 bits wide and rows may be 2 MiB long.
-const STEP_BYTES_MAX: usize = 8 << 20;
-/// Bytes of a row group before it is packed: rows may be long.
-const GROUP_BYTES_MAX: usize = 32 << 20;
+const PAGE_ROWS_MAX: usize = UNIT_ROWS;
 /// Pages of texts are cut at this size, also within [`PAGE_ROWS_MAX`] rows.
 const PAGE_BYTES_MAX: usize = 1 << 20;
+/// Rows are handed to the columns in steps of this many…
+const STEP_ROWS_MAX: usize = PAGE_ROWS_MAX;
+/// …or of this many bytes of text, since offsets are 32 bits wide.
+const STEP_BYTES_MAX: usize = 8 << 20;
 
 /// The key of the file's metadata that holds its [`Tally`](super::tally::Tally).
 pub const TALLY_KEY: &str = "logboom.tally";
+/// The key that says where the page filters are: see [`super::grams`].
+pub const FILTERS_KEY: &str = "logboom.filters";
+/// The key that lists, as a JSON array, the typed keys of which some values are in the JSON, since they did not fit.
+pub const PARTIAL_KEY: &str = "logboom.partial";
+
+/// How much is done to make a file small and quick to search.
+pub struct Packing {
+    pub generation: u64,
+    pub zstd_level: i32,
+    /// Metadata keys that get columns of their own.
+    pub typed: Vec<TypedKey>,
+    /// Whether pages get filters.
+    pub filters: bool,
+}
 
 pub struct FileWriter {
     arrow: ArrowWriter<BufWriter<File>>,
@@ -41,6 +57,26 @@ pub struct FileWriter {
     columns: ColumnBuilder,
     entry: FileEntry,
     counter: Counter,
+    /// What is in the row group so far.
+    group_rows: usize,
+    group_bytes: usize,
+    filters: Option<Filters>,
+}
+
+/// The page filters so far.
+#[derive(Default)]
+struct Filters {
+    open: GramFilter,
+    sizes: Vec<u8>,
+    bitmaps: Vec<u8>,
+}
+
+impl Filters {
+    fn end_unit(&mut self) {
+        if self.open.rows() > 0 {
+            self.open.finish(&mut self.sizes, &mut self.bitmaps);
+        }
+    }
 }
 
 /// Why a file was not written.
@@ -55,16 +91,17 @@ pub enum WriteError {
 }
 
 impl FileWriter {
-    pub fn create(dir: &Path, name: String, zstd_level: i32) -> Result<FileWriter, WriteError> {
+    pub fn create(dir: &Path, name: String, packing: Packing) -> Result<FileWriter, WriteError> {
         let file = BufWriter::with_capacity(1 << 20, File::create(dir.join(&name))?);
-        let schema = schema();
-        let options = ArrowWriterOptions::new().with_properties(properties(zstd_level)?).with_skip_arrow_metadata(true);
+        let schema = schema(&packing.typed);
+        let options = ArrowWriterOptions::new().with_properties(properties(&packing)?).with_skip_arrow_metadata(true);
         Ok(FileWriter {
             arrow: ArrowWriter::try_new_with_options(file, schema.clone(), options)?,
             schema,
-            columns: ColumnBuilder::default(),
+            columns: ColumnBuilder::new(packing.typed),
             entry: FileEntry {
                 name,
+                generation: packing.generation,
                 rows: 0,
                 bytes: 0,
                 first: Timestamp::MAX,
@@ -72,7 +109,19 @@ impl FileWriter {
                 counts: Counts::default(),
             },
             counter: Counter::default(),
+            group_rows: 0,
+            group_bytes: 0,
+            filters: packing.filters.then(Filters::default),
         })
+    }
+
+    pub fn rows(&self) -> u64 {
+        self.entry.rows
+    }
+
+    /// What the file takes so far, about.
+    pub fn bytes(&self) -> usize {
+        self.arrow.bytes_written() + self.arrow.in_progress_size()
     }
 
     pub fn push(&mut self, row: &Row<'_>) -> Result<(), WriteError> {
@@ -81,18 +130,47 @@ impl FileWriter {
         self.entry.last = self.entry.last.max(row.timestamp());
         self.entry.counts.levels[row.level().index()] += 1;
         self.counter.add(row);
+        if let Some(filters) = &mut self.filters {
+            filters.open.add(row.message());
+            if filters.open.rows() == UNIT_ROWS {
+                filters.end_unit();
+            }
+        }
         self.columns.push(row);
+        self.group_rows += 1;
+        self.group_bytes += row.as_bytes().len();
         if self.columns.len() >= STEP_ROWS_MAX || self.columns.text_bytes() >= STEP_BYTES_MAX {
             self.write_step()?;
+        }
+        if self.group_rows >= GROUP_ROWS_MAX || self.group_bytes >= GROUP_BYTES_MAX {
+            self.end_group()?;
         }
         Ok(())
     }
 
     /// Ends the file and makes it durable.
     pub fn finish(mut self, dir: &Path, steps: &Steps) -> Result<FileEntry, WriteError> {
-        self.write_step()?;
-        let tally = KeyValue::new(TALLY_KEY.to_owned(), self.counter.finish().to_text());
-        self.arrow.append_key_value_metadata(tally);
+        self.end_group()?;
+        let mut pairs = vec![KeyValue::new(TALLY_KEY.to_owned(), self.counter.finish().to_text())];
+        if let Some(Filters { sizes, bitmaps, .. }) = self.filters {
+            let mut filters = FilterIndex::write_head(&sizes);
+            filters.extend_from_slice(&bitmaps);
+            let offset = self.arrow.bytes_written() as u64;
+            let place = FilterPlace { offset, bytes: filters.len(), crc: crc32c::crc32c(&filters) };
+            self.arrow.write_all(&filters)?;
+            pairs.push(KeyValue::new(FILTERS_KEY.to_owned(), place.to_text()));
+        }
+        let mut partial = Vec::new();
+        for key in self.columns.partial() {
+            partial.push(if partial.is_empty() { b'[' } else { b',' });
+            record::text::push_json_string(key.as_bytes(), &mut partial);
+        }
+        if !partial.is_empty() {
+            partial.push(b']');
+            let partial = String::from_utf8_lossy(&partial).into_owned();
+            pairs.push(KeyValue::new(PARTIAL_KEY.to_owned(), partial));
+        }
+        pairs.into_iter().for_each(|pair| self.arrow.append_key_value_metadata(pair));
         let file = self.arrow.into_inner()?.into_inner().map_err(|error| error.into_error())?;
         steps.reach("sync the file")?;
         file.sync_all()?;
@@ -105,21 +183,29 @@ impl FileWriter {
     fn write_step(&mut self) -> Result<(), WriteError> {
         if self.columns.len() > 0 {
             self.arrow.write(&self.columns.finish(&self.schema)?)?;
-            if self.arrow.in_progress_size() >= GROUP_BYTES_MAX {
-                self.arrow.flush()?;
-            }
         }
+        Ok(())
+    }
+
+    fn end_group(&mut self) -> Result<(), WriteError> {
+        self.write_step()?;
+        self.arrow.flush()?;
+        if let Some(filters) = &mut self.filters {
+            filters.end_unit();
+        }
+        self.group_rows = 0;
+        self.group_bytes = 0;
         Ok(())
     }
 }
 
-fn properties(zstd_level: i32) -> Result<WriterProperties, WriteError> {
+fn properties(packing: &Packing) -> Result<WriterProperties, WriteError> {
     let column = |name: &str| ColumnPath::from(name);
     let mut properties = WriterProperties::builder()
         .set_writer_version(WriterVersion::PARQUET_1_0)
         .set_created_by(concat!("logboom ", env!("CARGO_PKG_VERSION")).to_owned())
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(zstd_level)?))
-        .set_max_row_group_row_count(Some(GROUP_ROWS_MAX))
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(packing.zstd_level)?))
+        .set_max_row_group_row_count(None)
         .set_data_page_row_count_limit(PAGE_ROWS_MAX)
         .set_data_page_size_limit(PAGE_BYTES_MAX)
         .set_write_batch_size(STEP_ROWS_MAX)
@@ -137,6 +223,12 @@ fn properties(zstd_level: i32) -> Result<WriterProperties, WriteError> {
             .set_column_dictionary_enabled(column(name), false)
             .set_column_encoding(column(name), Encoding::DELTA_LENGTH_BYTE_ARRAY)
             .set_column_statistics_enabled(column(name), EnabledStatistics::None);
+    }
+    for key in &packing.typed {
+        let column = ColumnPath::from(typed_name(&key.key));
+        let encoding = if key.is_text { Encoding::DELTA_LENGTH_BYTE_ARRAY } else { Encoding::DELTA_BINARY_PACKED };
+        properties =
+            properties.set_column_dictionary_enabled(column.clone(), key.repeats).set_column_encoding(column, encoding);
     }
     Ok(properties.build())
 }

@@ -8,19 +8,21 @@ use record::{Filter, LogRecord};
 
 use super::*;
 
-/// Where the records of a case are: how many in each file, those of later files, and the rest in memory.
+/// Where the records of a case are: how many in each file, and the rest in memory.
 #[derive(Clone, Debug)]
 struct Layout {
     in_files: Vec<usize>,
+    /// After how many of the files all of them are compacted.
+    compacted: usize,
 }
 
 fn layout() -> impl Strategy<Value = Layout> {
-    prop_oneof![
+    let in_files = prop_oneof![
         1 => Just(Vec::new()),
         1 => Just(vec![usize::MAX]),
         3 => proptest::collection::vec(0usize..30, 1..4),
-    ]
-    .prop_map(|in_files| Layout { in_files })
+    ];
+    (in_files, 0usize..5).prop_map(|(in_files, compacted)| Layout { in_files, compacted })
 }
 
 /// A record, however it is written: members of metadata in one order, strings without escapes.
@@ -113,11 +115,14 @@ proptest! {
         let dir = tempfile::tempdir().unwrap();
         let (store, _) = open(dir.path());
         let mut rest = &records[..];
-        for in_file in layout.in_files {
+        for (at, in_file) in layout.in_files.into_iter().enumerate() {
             let (file, after) = rest.split_at(in_file.min(rest.len()));
             insert(&store, file);
             store.flush_now().unwrap();
             rest = after;
+            if at + 1 == layout.compacted {
+                store.compact_now().unwrap();
+            }
         }
         insert(&store, rest);
         check_filter(&store, &records, &Filter::default(), limit);

@@ -1,5 +1,6 @@
 //! The store against a plain model: rows in memory only, in files only, in both, and across restarts.
 
+mod compaction;
 mod contract;
 
 use std::path::Path;

@@ -1,0 +1,127 @@
+//! The second background thread: compaction and retention. It runs at the lowest priority, since nothing waits for it.
+
+use std::io;
+use std::sync::{Arc, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use record::Timestamp;
+
+use super::compact::{CompactError, compact};
+use super::file::DataFile;
+use super::manifest;
+use super::plan::{self, Candidate};
+use super::worker::Change;
+use super::{Shared, lock};
+use crate::store::Stop;
+
+/// How much everything else is preferred, as with nice(1).
+const NICENESS: i32 = 15;
+/// How often it looks whether something has become due with time alone.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// After a failure it waits this long: for a disk to get room, and since a damaged file does not mend itself.
+const RETRY_AFTER: Duration = Duration::from_secs(60);
+/// A compaction that takes longer is given up, and what it chose left as it is until the next.
+const COMPACTION_MAX: Duration = Duration::from_secs(3600);
+
+/// Starts the thread; it ends when the store closes.
+pub fn start(store: Arc<Shared>) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name("store-tidy".to_owned()).spawn(move || {
+        // On Linux this is the calling thread's own niceness. Without it the work is done all the same.
+        let _ = rustix::process::setpriority_process(None, NICENESS);
+        run(&store);
+    })
+}
+
+fn run(store: &Shared) {
+    loop {
+        let pause = match store.tidy_once(now()) {
+            Ok(true) => Duration::ZERO,
+            Ok(false) => LOOK_EVERY,
+            Err(error) => {
+                if !lock(&store.state).closing {
+                    tracing::error!("files of the store cannot be compacted: {error}; what is stored stays as it is");
+                }
+                RETRY_AFTER
+            }
+        };
+        let state = lock(&store.state);
+        if state.closing {
+            return;
+        }
+        if pause > Duration::ZERO {
+            drop(store.tidy.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+}
+
+pub fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::clamped(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
+
+impl Shared {
+    /// Does the next thing that is due; false when there is none.
+    fn tidy_once(&self, now: Timestamp) -> Result<bool, CompactError> {
+        let _alone = lock(&self.tidying);
+        self.expire(now)?;
+        let files = lock(&self.state).files.clone();
+        let candidates: Vec<Candidate<'_>> =
+            files.iter().map(|file| Candidate { entry: &file.entry, age: file.opened.elapsed() }).collect();
+        let chosen: Vec<Arc<DataFile>> =
+            plan::next_merge(&candidates, now).into_iter().map(|at| files[at].clone()).collect();
+        if chosen.is_empty() {
+            return Ok(false);
+        }
+        self.compact_files(&chosen)?;
+        Ok(true)
+    }
+
+    /// Compacts all files together, whatever the plan says.
+    pub fn compact_all(&self) -> Result<(), CompactError> {
+        let _alone = lock(&self.tidying);
+        let files = lock(&self.state).files.clone();
+        if files.is_empty() { Ok(()) } else { self.compact_files(&files) }
+    }
+
+    /// Writes `files` anew as one, and swaps the new ones in. One at a time: the caller holds `tidying`.
+    fn compact_files(&self, files: &[Arc<DataFile>]) -> Result<(), CompactError> {
+        let stop = Stop::after(COMPACTION_MAX);
+        *lock(&self.compaction) = Some(stop.clone());
+        if lock(&self.state).closing {
+            stop.cancel();
+        }
+        let mut next_name = || manifest::file_name(self.next_file());
+        let written = compact(&self.dir, files, &mut next_name, &stop, &self.options.steps);
+        *lock(&self.compaction) = None;
+        let mut added = Vec::new();
+        for entry in written? {
+            added.push(Arc::new(DataFile::open(&self.dir, entry).map_err(super::writer::WriteError::from)?));
+        }
+        let rows = files.iter().map(|file| file.entry.rows).sum::<u64>();
+        self.commit(Change { added, removed: files, covered: None, chunks: 0 })?;
+        let mut state = lock(&self.state);
+        state.compactions += 1;
+        state.compacted_rows += rows;
+        Ok(())
+    }
+
+    /// Lets go of what is older, or more, than is to be kept.
+    fn expire(&self, now: Timestamp) -> Result<(), CompactError> {
+        let files = lock(&self.state).files.clone();
+        let entries: Vec<_> = files.iter().map(|file| &file.entry).collect();
+        let gone: Vec<Arc<DataFile>> =
+            plan::expired(&entries, self.options.oldest_kept(now), self.options.retain_bytes)
+                .into_iter()
+                .map(|at| files[at].clone())
+                .collect();
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let rows = gone.iter().map(|file| file.entry.rows).sum::<u64>();
+        self.commit(Change { added: Vec::new(), removed: &gone, covered: None, chunks: 0 })?;
+        tracing::info!("retention: {rows} records in {} files are no longer kept", gone.len());
+        lock(&self.state).expired_rows += rows;
+        Ok(())
+    }
+}
