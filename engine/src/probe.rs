@@ -2,7 +2,7 @@
 
 use std::io;
 
-use glommio::{GlommioError, LocalExecutorBuilder, Placement};
+use glommio::{GlommioError, LocalExecutorBuilder, Placement, ReactorErrorKind};
 
 /// Makes the rings of one shard, with `ring_bytes` of buffers, and drops them again.
 pub fn ring(ring_bytes: usize) -> io::Result<()> {
@@ -13,6 +13,11 @@ pub fn ring(ring_bytes: usize) -> io::Result<()> {
     match made {
         Ok(Ok(())) => Ok(()),
         Ok(Err(GlommioError::IoError(error) | GlommioError::EnhancedIoError { source: error, .. })) => Err(error),
+        Ok(Err(GlommioError::ReactorError(ReactorErrorKind::MemLockLimit(limit, need)))) => {
+            let (limit, need) = (limit / 1024, need / 1024);
+            let message = format!("only {limit} KiB of memory may be locked, and a ring needs {need} KiB");
+            Err(io::Error::new(io::ErrorKind::OutOfMemory, message))
+        }
         Ok(Err(error)) => Err(io::Error::other(error.to_string())),
         Err(_) => Err(io::Error::other("making a ring panicked")),
     }
