@@ -148,10 +148,11 @@ plot.addEventListener('keydown', event => {
   const n = data.bars.length, step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
   if (step && event.shiftKey) { brush ??= [cursorBar ?? n - 1, cursorBar ?? n - 1]; const end = step < 0 ? 0 : 1; brush[end] = Math.max(0, Math.min(n - 1, brush[end] + step)); }
   else if (step) { cursorBar = Math.max(0, Math.min(n - 1, (cursorBar ?? (step < 0 ? n : -1)) + step)); brush = [cursorBar, cursorBar]; }
-  else if (event.key === 'Enter') return zoom();
-  else if (event.key === '0') return zoomOut();
-  else return;
+  else if (event.key !== 'Enter' && event.key !== '0') return;
+  // The page's own keys must not act on it again.
   event.preventDefault();
+  event.stopPropagation();
+  if (!step) return event.key === '0' ? zoomOut() : zoom();
   paint();
   show();
 });

@@ -33,7 +33,7 @@ async function parse() {
     if (mine !== asked) return;
     if (answer.error) throw new Error(answer.error.message);
     const regex = compiled(), cell = (t, cls) => h('span', { class: cls ?? 'mono' }, shown(String(t ?? '').slice(0, 300)));
-    seen.replaceChildren(table(['#Line', 'Format', 'Level', 'Time', 'Source', 'Application', 'Message', '~Metadata'], answer.results.map((r, i) => {
+    seen.replaceChildren(table('What it sees', ['#Line', 'Format', 'Level', 'Time', 'Source', 'Application', 'Message', '~Metadata'], answer.results.map((r, i) => {
       if (r.error) return [String(i + 1), h('b', {}, 'not taken'), '', '', '', '', cell(r.error.message, null), ''];
       const yours = regex && regex[0].test(text[i]);
       return [String(i + 1), [cell(r.format), yours ? h('span', { class: 'sub' }, ' your pattern too') : ''], h('span', { class: r.level }, glyph(r.level), ' ' + r.level), cell(r.timestamp.replace('T', ' ').replace(/\.?0*Z$/, '')), cell(r.source), cell(r.application), cell(r.message), cell(metadataText(r.metadata))];
@@ -54,7 +54,7 @@ function tryPattern() {
   parts.push(...shown(line.slice(at)));
   const toml = `[[patterns]]\nname = "mine"\nregex = '''${pattern.value}'''\n`;
   tried.replaceChildren(h('p', { class: 'mono line-of' }, parts), h('p', { class: 'lead' }, `Takes ${num(found.length)} of ${num(all.length)} lines. ${named.length ? `${named.length === 1 ? 'One field' : named.length + ' fields'}: ${named.join(', ')}. ` : 'No named group, so no field. '}`, h('button', { class: 'link', type: 'button', on: { click: () => copy(toml, 'Copied as TOML') } }, 'Copy as TOML')),
-    table(['Field', 'Value in the first line'], named.map((name, i) => [name, h('span', { class: 'mono' }, shown(match.groups['g' + i] ?? ''))])));
+    table('Fields of the pattern', ['Field', 'Value in the first line'], named.map((name, i) => [name, h('span', { class: 'mono' }, shown(match.groups['g' + i] ?? ''))])));
 }
 export async function paint() {
   if (built) return parse();
@@ -73,6 +73,6 @@ export async function paint() {
   parse();
   try {
     const { formats } = await ask('/parse/formats');
-    known.replaceChildren(table(['Format', 'What', '~A line of it'], formats.map(f => [h('span', { class: 'mono' }, f.name), f.title, h('span', { class: 'mono' }, shown(f.example.slice(0, 160)))])));
+    known.replaceChildren(table('Formats', ['Format', 'What', '~A line of it'], formats.map(f => [h('span', { class: 'mono' }, f.name), f.title, h('span', { class: 'mono' }, shown(f.example.slice(0, 160)))])));
   } catch (error) { known.replaceChildren(h('p', { class: 'lead' }, error.message)); }
 }

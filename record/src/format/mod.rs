@@ -16,6 +16,7 @@ mod json;
 mod keys;
 mod line;
 mod logfmt;
+mod multiline;
 mod nginx_error;
 mod pattern;
 mod plain;
@@ -30,6 +31,7 @@ mod wrapped;
 
 pub use grok::BASE as GROK_PATTERNS;
 pub use line::{LINE_BYTES_MAX, LineParser, Mode, NotTaken, Parsed, Reject, Taken, parse_one};
+pub use multiline::{Joined, Joiner, Multiline};
 pub use pattern::{EXPRESSION_BYTES_MAX, Pattern, PatternError};
 pub use predefined::Predefined;
 
