@@ -36,7 +36,7 @@ async function parse() {
     seen.replaceChildren(table('What it sees', ['#Line', 'Format', 'Level', 'Time', 'Source', 'Application', 'Message', '~Metadata'], answer.results.map((r, i) => {
       if (r.error) return [String(i + 1), h('b', {}, 'not taken'), '', '', '', '', cell(r.error.message, null), ''];
       const yours = regex && regex[0].test(text[i]);
-      return [String(i + 1), [cell(r.format), yours ? h('span', { class: 'sub' }, ' your pattern too') : ''], h('span', { class: r.level }, glyph(r.level), ' ' + r.level), cell(r.timestamp.replace('T', ' ').replace(/\.?0*Z$/, '')), cell(r.source), cell(r.application), cell(r.message), cell(metadataText(r.metadata))];
+      return [String(i + 1), [cell(r.format), yours ? h('span', { class: 'sub' }, ' your pattern too') : ''], h('span', { class: 'lvl ' + r.level }, glyph(r.level), ' ' + r.level), cell(r.timestamp.replace('T', ' ').replace(/\.?0*Z$/, '')), cell(r.source), cell(r.application), cell(r.message), cell(metadataText(r.metadata))];
     })));
   } catch (error) { if (mine === asked) seen.replaceChildren(h('p', { class: 'lead' }, `It could not be parsed: ${error.message}.`)); }
 }
