@@ -130,7 +130,7 @@ pub fn start(config: Config) -> Result<Running, StartError> {
         .spawn({
             let listener = listener.clone();
             let connections_max = config.connections_max;
-            move || listen::accept(&listener, &outlets, connections_max)
+            move || listen::accept(&listener, &outlets, connections_max, &metrics)
         })
         .map_err(|error| StartError::Shard { shard: 0, reason: error.to_string() })?;
     if let Err(error) = folder.write_listen(address) {

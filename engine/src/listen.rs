@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::metrics::Metrics;
 use crate::shard::Message;
 
 /// Connections that the kernel completes ahead of accept. It caps this at `net.core.somaxconn`, usually 4,096.
@@ -33,7 +34,7 @@ pub struct Outlet {
 }
 
 /// Accepts until the listener is shut down.
-pub fn accept(listener: &TcpListener, outlets: &[Outlet], connections_max: usize) {
+pub fn accept(listener: &TcpListener, outlets: &[Outlet], connections_max: usize, metrics: &Metrics) {
     let mut next = 0;
     loop {
         match listener.accept() {
@@ -41,6 +42,7 @@ pub fn accept(listener: &TcpListener, outlets: &[Outlet], connections_max: usize
                 let total: usize = outlets.iter().map(|outlet| outlet.load.load(Ordering::Relaxed)).sum();
                 if total >= connections_max {
                     // Closing tells a client at once; an unanswered backlog would leave it waiting.
+                    metrics.reject("too_many_connections", 1);
                     tracing::warn!(connections_max, "refused a connection: raise connections_max");
                     continue;
                 }

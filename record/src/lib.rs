@@ -18,6 +18,7 @@ mod record;
 pub mod row;
 pub mod text;
 pub mod time;
+pub mod time_format;
 
 pub use batch::{Batch, BatchBuilder, BatchError, PushError, Pushed};
 pub use fields::{Context, Fields};

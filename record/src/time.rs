@@ -471,7 +471,7 @@ fn scan_fraction(bytes: &[u8], at: usize, civil: &mut Civil) -> usize {
 
 /// `Z`, `UTC`, `GMT`, `+02:00`, `+0200` or `+02`, also after one blank: the seconds east of UTC and the length.
 /// `-00:00`, by RFC 3339 §4.3 an unknown local offset, is UTC.
-fn scan_offset(bytes: &[u8]) -> Option<(Option<i32>, usize)> {
+pub fn scan_offset(bytes: &[u8]) -> Option<(Option<i32>, usize)> {
     let blank = usize::from(bytes.first() == Some(&b' '));
     let rest = &bytes[blank..];
     let ends = |at: usize| !rest.get(at).is_some_and(u8::is_ascii_alphanumeric);

@@ -25,9 +25,9 @@ struct Request {
 
 enum Lines {
     /// `raw_log`: its failure is the answer's.
-    One(String),
+    One(Vec<u8>),
     /// `raw_logs`: each has its own result.
-    Many(Vec<String>),
+    Many(Vec<Vec<u8>>),
 }
 
 /// What comes of a body.
@@ -54,7 +54,7 @@ pub fn parse(body: &[u8], ask: &Ask, builder: BatchBuilder, tools: &mut Tools) -
     let mut results = Results { stage: Stage::new(builder), out: Vec::new(), accepted: 0, rejected: 0, id: None };
     let mut tools = Tools { parser: tools.parser, ids: tools.ids, context: &context };
     let reply = match &request.lines {
-        Lines::One(line) => match results.line(line.as_bytes(), mode, &mut tools) {
+        Lines::One(line) => match results.line(line, mode, &mut tools) {
             Ok(()) => Reply::json(200, std::mem::take(&mut results.out)),
             Err(reject) => reject_reply(422, &reject),
         },
@@ -64,7 +64,7 @@ pub fn parse(body: &[u8], ask: &Ask, builder: BatchBuilder, tools: &mut Tools) -
                 if i > 0 {
                     results.out.push(b',');
                 }
-                if let Err(reject) = results.line(line.as_bytes(), mode, &mut tools) {
+                if let Err(reject) = results.line(line, mode, &mut tools) {
                     results.out.extend_from_slice(b"{\"error\":");
                     push_error(&mut results.out, reject.code, &reject.message, reject.line, reject.column);
                     results.out.push(b'}');
@@ -150,7 +150,7 @@ fn text_lines(body: &[u8]) -> Lines {
         .split(|&b| b == b'\n')
         .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
         .filter(|line| !line.trim_ascii().is_empty())
-        .map(|line| String::from_utf8_lossy(line).into_owned());
+        .map(<[u8]>::to_vec);
     Lines::Many(lines.collect())
 }
 
@@ -196,14 +196,10 @@ fn member(key: &str, value: &Value, request: &mut Request, lines: &mut Option<Li
     if value.is_null() {
         return Ok(());
     }
-    let string = || {
-        let raw = value.string().ok_or_else(|| wrong_type(key, "a string"))?;
-        let mut text = Vec::with_capacity(raw.len());
-        push_unescaped(raw, &mut text);
-        Ok::<_, Reply>(String::from_utf8(text).unwrap_or_default())
-    };
+    let bytes = || unescaped(value).ok_or_else(|| wrong_type(key, "a string"));
+    let string = || bytes().map(|bytes| String::from_utf8(bytes).unwrap_or_default());
     match key {
-        "raw_log" => *lines = Some(Lines::One(string()?)),
+        "raw_log" => *lines = Some(Lines::One(bytes()?)),
         "raw_logs" => *lines = Some(Lines::Many(strings(value)?)),
         "format" => request.parser = ask::parser(&string()?)?,
         "timezone" => request.zone = Some(ask::zone(&string()?)?),
@@ -221,16 +217,22 @@ fn member(key: &str, value: &Value, request: &mut Request, lines: &mut Option<Li
     Ok(())
 }
 
-fn strings(value: &Value) -> Result<Vec<String>, Reply> {
+/// The text of a JSON string.
+fn unescaped(value: &Value) -> Option<Vec<u8>> {
+    let raw = value.string()?;
+    let mut text = Vec::with_capacity(raw.len());
+    push_unescaped(raw, &mut text);
+    Some(text)
+}
+
+fn strings(value: &Value) -> Result<Vec<Vec<u8>>, Reply> {
     let wrong = || wrong_type("raw_logs", "an array of strings");
     let mut cursor = json::Cursor::new(value.raw);
     let mut out = Vec::new();
     let mut more = cursor.enter_array().map_err(|_| wrong())?;
     while more {
         let element = cursor.value().map_err(|_| wrong())?;
-        let mut text = Vec::new();
-        push_unescaped(element.string().ok_or_else(wrong)?, &mut text);
-        out.push(String::from_utf8(text).unwrap_or_default());
+        out.push(unescaped(&element).ok_or_else(wrong)?);
         more = cursor.next_element().map_err(|_| wrong())?;
     }
     Ok(out)

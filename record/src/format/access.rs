@@ -69,7 +69,7 @@ pub struct Access {
 }
 
 impl Parser for Access {
-    fn info(&self) -> &'static FormatInfo {
+    fn info(&self) -> &FormatInfo {
         if self.combined { &COMBINED } else { &COMMON }
     }
 

@@ -34,7 +34,7 @@ pub static INFO: FormatInfo = FormatInfo {
 pub struct ApacheError;
 
 impl Parser for ApacheError {
-    fn info(&self) -> &'static FormatInfo {
+    fn info(&self) -> &FormatInfo {
         &INFO
     }
 

@@ -19,7 +19,7 @@ pub static INFO: FormatInfo = FormatInfo {
 pub struct Cri;
 
 impl Parser for Cri {
-    fn info(&self) -> &'static FormatInfo {
+    fn info(&self) -> &FormatInfo {
         &INFO
     }
 

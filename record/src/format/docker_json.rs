@@ -16,7 +16,7 @@ pub static INFO: FormatInfo = FormatInfo {
 pub struct DockerJson;
 
 impl Parser for DockerJson {
-    fn info(&self) -> &'static FormatInfo {
+    fn info(&self) -> &FormatInfo {
         &INFO
     }
 

@@ -15,7 +15,7 @@ use crate::fields::{Context, Fields};
 use crate::json::{Cursor, JsonError, Key, TOO_DEEP, Value};
 use crate::level::Level;
 use crate::meta::Meta;
-use crate::text::{Text, push_unescaped};
+use crate::text::{Text, push_json_value, push_unescaped};
 use crate::time;
 
 pub static INFO: FormatInfo = FormatInfo {
@@ -29,7 +29,7 @@ pub static INFO: FormatInfo = FormatInfo {
 pub struct Json;
 
 impl Parser for Json {
-    fn info(&self) -> &'static FormatInfo {
+    fn info(&self) -> &FormatInfo {
         &INFO
     }
 
@@ -270,14 +270,33 @@ fn take_inner<'a>(slots: &mut Slots<'a>, slot: usize, name: &str, meta: &mut Met
     slots.set &= !(1 << slot);
     if others {
         meta.value(KEYS[slot], |out| {
-            let mut rest = Meta::default();
-            rest.merge_object(object.raw);
-            rest.remove(name);
-            rest.write(out);
+            write_without(object.raw, name, out);
             false
         });
     }
     Some(found)
+}
+
+/// Writes an object without one of its members.
+fn write_without(object: &str, name: &str, out: &mut Vec<u8>) {
+    let mut separator = b'{';
+    // It has been read before: there is no error in it.
+    let _ = Cursor::new(object).object(|_, key, value| {
+        if key.raw != name {
+            out.push(std::mem::replace(&mut separator, b','));
+            match key.escaped {
+                true => push_json_value(&format!("\"{}\"", key.raw), out),
+                false => {
+                    out.push(b'"');
+                    out.extend_from_slice(key.raw.as_bytes());
+                    out.push(b'"');
+                }
+            }
+            out.push(b':');
+            push_json_value(value.raw, out);
+        }
+    });
+    out.push(b'}');
 }
 
 #[inline]
@@ -345,6 +364,10 @@ mod tests {
             (
                 r#"{"log":{"level":"warn","logger":"x"},"host":{"name":"h"},"service":{"name":"s","id":1},"message":"m"}"#,
                 r#"json now WARN h|s|m {"log":{"logger":"x"},"service":{"id":1}}"#,
+            ),
+            (
+                r#"{"log": {"level": "warn", "a b": "c d", "\u0061\u0000": [1, 2]}}"#,
+                "json now WARN -|-|- {\"log\":{\"a b\":\"c d\",\"\\u0061\u{fffd}\":[1,2]}}",
             ),
             (r#"{"log.level":"error","host.name":"h","service.name":"s"}"#, "json now ERROR h|s|- {}"),
             (r#"{"t":{"$date":"2025-11-11T16:00:00.000+00:00"},"log":"l"}"#, "json 2025-11-11T16:00:00 INFO -|-|l {}"),

@@ -23,7 +23,7 @@ pub static INFO: FormatInfo = FormatInfo {
 pub struct Logfmt;
 
 impl Parser for Logfmt {
-    fn info(&self) -> &'static FormatInfo {
+    fn info(&self) -> &FormatInfo {
         &INFO
     }
 

@@ -11,12 +11,16 @@ mod apache_error;
 mod cri;
 mod detect;
 mod docker_json;
+mod grok;
 mod json;
 mod keys;
 mod line;
 mod logfmt;
+mod multiline;
 mod nginx_error;
+mod pattern;
 mod plain;
+mod predefined;
 mod scan;
 mod syslog;
 mod syslog_rfc3164;
@@ -25,7 +29,11 @@ mod syslog_rfc5424;
 mod testing;
 mod wrapped;
 
+pub use grok::BASE as GROK_PATTERNS;
 pub use line::{LINE_BYTES_MAX, LineParser, Mode, NotTaken, Parsed, Reject, Taken, parse_one};
+pub use multiline::{Joined, Joiner, Multiline};
+pub use pattern::{EXPRESSION_BYTES_MAX, Pattern, PatternError};
+pub use predefined::Predefined;
 
 /// All formats, in the order in which they are listed and, where [`Parser::may_be`] says so, tried.
 pub static REGISTRY: &[&dyn Parser] = &[
@@ -47,9 +55,16 @@ pub fn registry() -> &'static [&'static dyn Parser] {
     REGISTRY
 }
 
-/// The format of a name, as `?format=` and settings give it.
+/// The predefined patterns, which only lines are held to that are said to be of them.
+pub fn patterns() -> &'static [Predefined] {
+    &predefined::PREDEFINED
+}
+
+/// The format or predefined pattern of a name, as `?format=` and settings give it.
 pub fn by_name(name: &str) -> Option<&'static dyn Parser> {
-    REGISTRY.iter().copied().find(|parser| parser.info().name == name)
+    let format = REGISTRY.iter().copied().find(|parser| parser.info().name == name);
+    let pattern = || patterns().iter().find(|pattern| pattern.info.name == name);
+    format.or_else(|| Some(pattern()? as &dyn Parser))
 }
 
 /// What `GET /parse/formats` tells of a format.
@@ -86,7 +101,7 @@ fn mismatch(format: &'static str, reason: &'static str, at: usize) -> Malformed 
 
 /// One format.
 pub trait Parser: Send + Sync {
-    fn info(&self) -> &'static FormatInfo;
+    fn info(&self) -> &FormatInfo;
 
     /// Reads a line that is held to this format. `out` is empty on entry; after an error its content means nothing.
     fn parse<'a>(&self, line: &'a [u8], context: &Context, out: &mut Fields<'a>) -> Result<(), Malformed>;

@@ -37,7 +37,7 @@ pub static INFO: FormatInfo = FormatInfo {
 pub struct NginxError;
 
 impl Parser for NginxError {
-    fn info(&self) -> &'static FormatInfo {
+    fn info(&self) -> &FormatInfo {
         &INFO
     }
 

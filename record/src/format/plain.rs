@@ -18,7 +18,7 @@ pub static INFO: FormatInfo = FormatInfo {
 pub struct Plain;
 
 impl Parser for Plain {
-    fn info(&self) -> &'static FormatInfo {
+    fn info(&self) -> &FormatInfo {
         &INFO
     }
 

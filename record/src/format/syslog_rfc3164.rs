@@ -37,7 +37,7 @@ pub static INFO: FormatInfo = FormatInfo {
 pub struct Rfc3164;
 
 impl Parser for Rfc3164 {
-    fn info(&self) -> &'static FormatInfo {
+    fn info(&self) -> &FormatInfo {
         &INFO
     }
 

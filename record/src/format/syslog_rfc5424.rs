@@ -34,7 +34,7 @@ pub static INFO: FormatInfo = FormatInfo {
 pub struct Rfc5424;
 
 impl Parser for Rfc5424 {
-    fn info(&self) -> &'static FormatInfo {
+    fn info(&self) -> &FormatInfo {
         &INFO
     }
 

@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use record::{Filter, Row, Timestamp};
 
+use super::Covered;
 use super::disk::Steps;
 use super::file::DataFile;
-use super::manifest::FileEntry;
+use super::manifest::{FileEntry, add_covered};
 use super::merge::Merge;
 use super::nearest::Keep;
 use super::plan::{LARGE_BYTES, LARGE_ROWS, SMALL_DAY_BYTES, day_of, month_of};
@@ -47,7 +48,12 @@ pub fn compact(
     stop: &Stop,
     steps: &Steps,
 ) -> Result<Vec<FileEntry>, CompactError> {
+    let mut covered = Covered::new();
+    for file in files {
+        add_covered(&mut covered, &file.covered()?);
+    }
     let mut output = Output {
+        covered,
         dir,
         next_name,
         steps,
@@ -71,6 +77,7 @@ struct Output<'a> {
     steps: &'a Steps,
     typed: Vec<TypedKey>,
     generation: u64,
+    covered: Covered,
     open: Option<(FileWriter, Timestamp)>,
     /// Of all files that were begun.
     names: Vec<String>,
@@ -116,6 +123,7 @@ impl Output<'_> {
                     zstd_level: ZSTD_LEVEL,
                     typed: self.typed.clone(),
                     filters: true,
+                    covered: self.covered.clone(),
                 };
                 self.open.insert((FileWriter::create(self.dir, name, packing)?, time))
             }
