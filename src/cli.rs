@@ -33,8 +33,8 @@ pub enum Command {
     Tail(Tail),
     /// Find logs
     Query(Query),
-    /// Measure a server: one that runs, or one of its own
-    Bench(Bench),
+    /// Measure a server under load, beside what this machine can do at most
+    Bench(crate::bench::Bench),
     /// Say what on this machine is in the way, and how to mend it
     Doctor,
     /// Show the settings in force, and where each came from
@@ -142,51 +142,6 @@ pub struct Query {
     /// Default: text on a terminal, ndjson elsewhere
     #[arg(long)]
     pub format: Option<QueryOutput>,
-}
-
-#[derive(Debug, Args)]
-pub struct Bench {
-    /// all, batch, fast, direct, tail-latency or viewers
-    #[arg(default_value = "all")]
-    pub scenario: String,
-    /// A server that runs, instead of one of its own
-    #[arg(long)]
-    pub url: Option<String>,
-    /// The process of that server, where it is on this machine: its CPU time and memory are told
-    #[arg(long, requires = "url")]
-    pub pid: Option<u32>,
-    /// Records of a batch run
-    #[arg(long, default_value_t = 2_000_000)]
-    pub records: u64,
-    /// Lines to send in batches instead of generated ones
-    #[arg(long)]
-    pub file: Option<PathBuf>,
-    /// Size of a batch's body, KiB
-    #[arg(long, default_value_t = 1024)]
-    pub body_kib: usize,
-    /// Default: 8 for batches, 64 for single records
-    #[arg(long)]
-    pub connections: Option<usize>,
-    /// Requests a second, whether or not the server keeps up; without, each connection waits for its answer
-    #[arg(long)]
-    pub rate: Option<f64>,
-    /// How long single records are sent
-    #[arg(long, default_value_t = 10)]
-    pub seconds: u64,
-    /// Live viewers of the viewers run
-    #[arg(long, default_value_t = 20)]
-    pub viewers: usize,
-    #[arg(long, default_value_t = 42)]
-    pub seed: u64,
-    /// Where its own server keeps its data; default: target/bench
-    #[arg(long)]
-    pub folder: Option<PathBuf>,
-    /// A JSON object for each run instead of text
-    #[arg(long)]
-    pub json: bool,
-    /// Flags for its own server, behind --
-    #[arg(last = true)]
-    pub server_flags: Vec<String>,
 }
 
 #[derive(Debug, Args)]

@@ -1,419 +1,537 @@
-//! The load itself: many connections on one thread, prepared requests, nothing per request but a write, a read and a
-//! look at the clock.
+//! The load: one thread, sockets that are never waited for, requests that were made beforehand.
 //!
-//! Comes in: requests, from a [`Feed`]. Goes out: what became of them, and how long each took. Closed loop: a connection
-//! sends its next request once the last is answered. Open loop: requests are due at a set rate whether or not the server
-//! keeps up, and a latency counts from when its request was due, so that a stall shows in full.
+//! Comes in: loads (how many connections, at what pace, until when) and viewers. Goes out: latencies, a timeline, and
+//! the ledger's marks. The loop of a request is one write, one read, the digits of its number and two looks at the
+//! clock; whatever else a measurement needs is done before or after.
+//!
+//! At a set rate a request's latency counts from the moment it was due, whether or not a connection was free for it, so
+//! that a server that stalls is charged for every request it kept waiting. In a closed loop it counts from the moment it
+//! was sent.
 
-use std::collections::BTreeMap;
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::os::fd::OwnedFd;
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use rustix::event::{Timespec, epoll};
+use rustix::buffer::spare_capacity;
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::fd::OwnedFd;
+use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
 
-/// Answers are read into one buffer of this; longer ones are put together.
-const READ_BYTES: usize = 64 * 1024;
-/// An answer that grows beyond this is not one of a server that takes logs.
-const ANSWER_BYTES_MAX: usize = 4 << 20;
-const ANSWER_HEADERS_MAX: usize = 32;
+use crate::answer::{self, Answer};
+use crate::ledger::Ledger;
+use crate::live::Viewer;
+use crate::prepared::Prepared;
+
+/// What one read may bring.
+const READ_BYTES: usize = 256 * 1024;
+/// Latencies are counted in µs, to three digits, up to an hour.
+const LATENCY_MAX_US: u64 = 3_600_000_000;
+const LATENCY_DIGITS: u8 = 3;
+/// Events taken from the kernel at a time.
 const EVENTS_MAX: usize = 256;
-/// The longest latency that is told apart: ten minutes.
-const LATENCY_MICROS_MAX: u64 = 600_000_000;
-/// A server that answers 429 or 503 without `Retry-After` is left alone for this long.
-const RETRY_AFTER: Duration = Duration::from_millis(100);
-/// Whatever it asks for, no longer.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(2);
+/// A point of the timeline.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// How long answers are waited for once everything has been sent.
+const ANSWERS_WAIT_MAX: Duration = Duration::from_secs(60);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Marks the timer among the events.
+const TIMER: u64 = u64::MAX;
+/// Viewers are numbered from here on.
+const VIEWERS: u64 = 1 << 32;
 
-/// One request, whole; its memory is used again.
-#[derive(Debug, Default)]
-pub struct Request {
-    pub bytes: Vec<u8>,
-    /// How many records it carries.
-    pub records: u64,
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error("no connection to {authority}: {source}")]
+    Connect { authority: String, source: io::Error },
+    #[error("the server broke off: {0}")]
+    Broken(io::Error),
+    #[error("an answer cannot be read: {0}")]
+    Answer(String),
+    #[error("the server refuses a live tail: {0}")]
+    Tail(String),
+    #[error("no answer for {} s, with {waiting} requests waiting", ANSWERS_WAIT_MAX.as_secs())]
+    Silent { waiting: usize },
+    #[error("{0}")]
+    System(#[from] io::Error),
 }
 
-/// Where requests come from.
-pub trait Feed {
-    /// Makes the next one in place of the last. False: there are no more.
-    fn next(&mut self, request: &mut Request) -> bool;
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Pace {
+    /// The next request of a connection goes once its last is answered.
+    Closed,
+    /// Requests a second, whatever the answers do.
+    Open(f64),
 }
 
-impl<F: FnMut(&mut Request) -> bool> Feed for F {
-    fn next(&mut self, request: &mut Request) -> bool {
-        self(request)
-    }
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    Records(u64),
+    Time(Duration),
+    /// The first load of this run has ended.
+    OthersEnd,
 }
 
-/// How requests are sent.
-#[derive(Clone, Copy, Debug)]
-pub struct Load {
+/// One kind of request, on connections of its own.
+#[derive(Debug)]
+pub struct Load<'p> {
+    pub prepared: &'p mut Prepared,
     pub connections: usize,
-    /// Requests a second, open loop; `None`: closed loop.
-    pub rate: Option<f64>,
-    /// Ends with the feed, or after this.
-    pub time_max: Duration,
-    /// What is answered before this has passed is sent and counted, and left out of the latencies.
+    pub pace: Pace,
+    pub until: Until,
+    /// Requests that begin before this are sent and counted, and do not enter the figures.
     pub warm_up: Duration,
+    /// The body of an answer tells how many records were taken; without it, all of them.
+    pub counts_accepted: bool,
 }
 
-/// What became of the requests.
+#[derive(Debug, Clone)]
+pub struct Point {
+    pub records: u64,
+    pub p50_us: u64,
+    pub p99_us: u64,
+    pub max_us: u64,
+}
+
+/// What came of a load.
 #[derive(Debug)]
 pub struct Outcome {
-    /// From due or sent to answered, microseconds; warm-up left out.
-    pub latency: Histogram<u64>,
+    pub latencies: Histogram<u64>,
+    pub timeline: Vec<Point>,
+    /// Records acknowledged after the warm-up, and in what time.
+    pub records: u64,
     pub requests: u64,
-    pub sent: u64,
-    pub acknowledged: u64,
-    /// Answered and not taken, by status; those sent again count each time.
-    pub refused: BTreeMap<u16, u64>,
-    /// Records whose connection broke before an answer.
-    pub unanswered: u64,
-    /// Requests sent again after a 429 or 503.
-    pub resent: u64,
-    pub elapsed: Duration,
-    /// Without warm-up.
-    pub measured: Duration,
-    pub measured_records: u64,
+    pub time: Duration,
+    /// Answers by status, where they were not 2xx.
+    pub refusals: Vec<(u16, u64)>,
+    /// Requests that were due and had not been sent when the load ended: the rate was more than could be sent.
+    pub unsent: u64,
 }
 
-struct Connection {
+pub fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, LATENCY_MAX_US, LATENCY_DIGITS).expect("these bounds are sound")
+}
+
+/// Runs all loads at once until each has ended and everything is answered. On an error, what had come by then is in the
+/// outcomes as well.
+pub fn drive(
+    authority: &str,
+    loads: &mut [Load],
+    viewers: &mut [Viewer],
+    ledger: &mut Ledger,
+) -> (Vec<Outcome>, Result<(), LoadError>) {
+    let mut states: Vec<State> = loads.iter().map(State::new).collect();
+    let result =
+        Driver::new(authority, loads, viewers).and_then(|mut driver| driver.run(loads, &mut states, viewers, ledger));
+    (states.into_iter().map(State::finish).collect(), result)
+}
+
+/// A request under way.
+#[derive(Debug)]
+struct Flight {
+    began: Instant,
+    first: u64,
+    lines: usize,
+}
+
+struct Conn {
     stream: TcpStream,
-    request: Request,
-    written: usize,
-    answer: Vec<u8>,
-    /// When the request was due, or sent.
-    since: Instant,
-    state: State,
-    wants_write: bool,
+    load: usize,
+    share: usize,
+    at: usize,
+    /// Of the load's bytes, what is still to be written.
+    unsent: Range<usize>,
+    flights: VecDeque<Flight>,
+    incoming: Vec<u8>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    Idle,
-    Waiting,
-    Resend(Instant),
-    Broken,
-}
-
-/// Sends what the feed gives, until it gives no more or the time is over, and the answers are in.
-pub fn drive(address: SocketAddr, load: Load, feed: &mut dyn Feed) -> io::Result<Outcome> {
-    let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-    let mut connections = Vec::with_capacity(load.connections);
-    for index in 0..load.connections {
-        let stream = TcpStream::connect(address)?;
-        stream.set_nodelay(true)?;
-        stream.set_nonblocking(true)?;
-        epoll::add(&epoll, &stream, epoll::EventData::new_u64(index as u64), epoll::EventFlags::IN)?;
-        connections.push(Connection {
-            stream,
-            request: Request::default(),
-            written: 0,
-            answer: Vec::new(),
-            since: Instant::now(),
-            state: State::Idle,
-            wants_write: false,
-        });
-    }
-    let started = Instant::now();
-    let mut driver = Driver {
-        epoll,
-        load,
-        feed,
-        started,
-        now: started,
-        due: started,
-        idle: (0..load.connections).rev().collect(),
-        waiting: 0,
-        resending: 0,
-        feed_ended: false,
-        buffer: vec![0; READ_BYTES],
-        outcome: Outcome {
-            latency: Histogram::new_with_bounds(1, LATENCY_MICROS_MAX, 3).map_err(io::Error::other)?,
-            requests: 0,
-            sent: 0,
-            acknowledged: 0,
-            refused: BTreeMap::new(),
-            unanswered: 0,
-            resent: 0,
-            elapsed: Duration::ZERO,
-            measured: Duration::ZERO,
-            measured_records: 0,
-        },
-        connections,
-    };
-    driver.run()?;
-    let mut outcome = driver.outcome;
-    outcome.elapsed = driver.now - started;
-    outcome.measured = outcome.elapsed.saturating_sub(load.warm_up);
-    Ok(outcome)
-}
-
-struct Driver<'f> {
-    epoll: OwnedFd,
-    load: Load,
-    feed: &'f mut dyn Feed,
-    started: Instant,
-    /// Read once a turn: every latency of a turn ends here.
-    now: Instant,
-    /// Of the next request, in an open loop.
-    due: Instant,
+struct State {
+    began: Instant,
+    warm: Instant,
+    last: Instant,
+    due: u64,
     idle: Vec<usize>,
-    waiting: usize,
-    resending: usize,
-    feed_ended: bool,
-    buffer: Vec<u8>,
-    outcome: Outcome,
-    connections: Vec<Connection>,
+    sent: u64,
+    in_flight: usize,
+    ended: bool,
+    latencies: Histogram<u64>,
+    interval: Histogram<u64>,
+    interval_end: Instant,
+    interval_records: u64,
+    timeline: Vec<Point>,
+    records: u64,
+    requests: u64,
+    refusals: Vec<(u16, u64)>,
+    unsent: u64,
 }
 
-impl Driver<'_> {
-    fn run(&mut self) -> io::Result<()> {
+impl State {
+    fn new(load: &Load) -> State {
+        let now = Instant::now();
+        State {
+            began: now,
+            warm: now + load.warm_up,
+            last: now,
+            due: 0,
+            idle: Vec::new(),
+            sent: 0,
+            in_flight: 0,
+            ended: false,
+            latencies: histogram(),
+            interval: histogram(),
+            interval_end: now + INTERVAL,
+            interval_records: 0,
+            timeline: Vec::new(),
+            records: 0,
+            requests: 0,
+            refusals: Vec::new(),
+            unsent: 0,
+        }
+    }
+
+    fn start(&mut self, now: Instant, load: &Load) {
+        self.began = now;
+        self.warm = now + load.warm_up;
+        self.last = self.warm;
+        self.interval_end = now + INTERVAL;
+    }
+
+    /// When request number `due` is to be sent.
+    fn due_at(&self, rate: f64) -> Instant {
+        self.began + Duration::from_secs_f64(self.due as f64 / rate)
+    }
+
+    fn answered(&mut self, flight: &Flight, now: Instant, accepted: u64) {
+        while now >= self.interval_end {
+            self.close_interval();
+        }
+        let latency = (now.saturating_duration_since(flight.began).as_nanos() as u64).div_ceil(1000).max(1);
+        self.interval.saturating_record(latency);
+        self.interval_records += accepted;
+        if flight.began >= self.warm {
+            self.latencies.saturating_record(latency);
+            self.requests += 1;
+        }
+        if now >= self.warm {
+            self.records += accepted;
+            self.last = now;
+        }
+    }
+
+    fn close_interval(&mut self) {
+        self.timeline.push(Point {
+            records: self.interval_records,
+            p50_us: self.interval.value_at_quantile(0.5),
+            p99_us: self.interval.value_at_quantile(0.99),
+            max_us: self.interval.max(),
+        });
+        self.interval.reset();
+        self.interval_records = 0;
+        self.interval_end += INTERVAL;
+    }
+
+    fn refuse(&mut self, status: u16) {
+        match self.refusals.iter_mut().find(|(seen, _)| *seen == status) {
+            Some((_, count)) => *count += 1,
+            None => self.refusals.push((status, 1)),
+        }
+    }
+
+    fn finish(mut self) -> Outcome {
+        if self.interval_records > 0 {
+            self.close_interval();
+        }
+        Outcome {
+            latencies: self.latencies,
+            timeline: self.timeline,
+            records: self.records,
+            requests: self.requests,
+            time: self.last.saturating_duration_since(self.warm),
+            refusals: self.refusals,
+            unsent: self.unsent,
+        }
+    }
+}
+
+struct Driver {
+    epoll: OwnedFd,
+    timer: OwnedFd,
+    conns: Vec<Conn>,
+    scratch: Vec<u8>,
+}
+
+pub fn connect(authority: &str) -> Result<TcpStream, LoadError> {
+    let failed = |source| LoadError::Connect { authority: authority.to_owned(), source };
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in authority.to_socket_addrs().map_err(failed)? {
+        match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
+            Ok(stream) => {
+                stream.set_nodelay(true)?;
+                return Ok(stream);
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(failed(last))
+}
+
+impl Driver {
+    fn new(authority: &str, loads: &[Load], viewers: &[Viewer]) -> Result<Driver, LoadError> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(io::Error::from)?;
+        let timer =
+            rustix::time::timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)
+                .map_err(io::Error::from)?;
+        epoll::add(&epoll, &timer, EventData::new_u64(TIMER), EventFlags::IN | EventFlags::ET)
+            .map_err(io::Error::from)?;
+        let mut conns = Vec::new();
+        for (load, spec) in loads.iter().enumerate() {
+            for share in 0..spec.connections {
+                let stream = connect(authority)?;
+                stream.set_nonblocking(true)?;
+                let data = EventData::new_u64(conns.len() as u64);
+                // Edges, so that nothing has to be said to the kernel while requests come and go.
+                epoll::add(&epoll, &stream, data, EventFlags::IN | EventFlags::OUT | EventFlags::ET)
+                    .map_err(io::Error::from)?;
+                conns.push(Conn {
+                    stream,
+                    load,
+                    share,
+                    at: 0,
+                    unsent: 0..0,
+                    flights: VecDeque::new(),
+                    incoming: Vec::new(),
+                });
+            }
+        }
+        for (index, viewer) in viewers.iter().enumerate() {
+            let data = EventData::new_u64(VIEWERS + index as u64);
+            epoll::add(&epoll, viewer.stream(), data, EventFlags::IN).map_err(io::Error::from)?;
+        }
+        Ok(Driver { epoll, timer, conns, scratch: vec![0; READ_BYTES] })
+    }
+
+    fn run(
+        &mut self,
+        loads: &mut [Load],
+        states: &mut [State],
+        viewers: &mut [Viewer],
+        ledger: &mut Ledger,
+    ) -> Result<(), LoadError> {
+        let now = Instant::now();
+        for (state, load) in states.iter_mut().zip(loads.iter()) {
+            state.start(now, load);
+        }
+        for viewer in viewers.iter_mut() {
+            viewer.start(now);
+        }
+        for conn in (0..self.conns.len()).rev() {
+            states[self.conns[conn].load].idle.push(conn);
+        }
         let mut events: Vec<epoll::Event> = Vec::with_capacity(EVENTS_MAX);
+        let mut progress = now;
         loop {
-            self.resend_due();
-            self.start_due();
-            if self.waiting + self.resending == 0 && (self.feed_ended || self.idle.is_empty()) {
+            let now = Instant::now();
+            let mut next_due = None;
+            for load in 0..loads.len() {
+                if let Some(due) = self.send_due(load, loads, states, ledger, now)? {
+                    next_due = Some(next_due.map_or(due, |earlier: Instant| earlier.min(due)));
+                }
+            }
+            let in_flight: usize = states.iter().map(|state| state.in_flight).sum();
+            if in_flight == 0 && states.iter().all(|state| state.ended) {
                 return Ok(());
             }
-            let timeout = self
-                .until_due()
-                .map(|wait| Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: i64::from(wait.subsec_nanos()) });
-            events.clear();
-            match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), timeout.as_ref()) {
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
+            if in_flight > 0 && now.saturating_duration_since(progress) > ANSWERS_WAIT_MAX {
+                return Err(LoadError::Silent { waiting: in_flight });
             }
-            self.now = Instant::now();
-            for event in &events {
-                let (index, flags) = (event.data.u64() as usize, event.flags);
-                if flags.contains(epoll::EventFlags::OUT) {
-                    self.write(index);
-                }
-                if flags.intersects(epoll::EventFlags::IN | epoll::EventFlags::HUP | epoll::EventFlags::ERR) {
-                    self.read(index);
-                }
-            }
-        }
-    }
-
-    /// How long may be slept.
-    fn until_due(&self) -> Option<Duration> {
-        let mut next = None;
-        let mut earliest = |at: Instant| next = Some(next.map_or(at, |next: Instant| next.min(at)));
-        if self.load.rate.is_some() && !self.feed_ended && !self.idle.is_empty() {
-            earliest(self.due);
-        }
-        if self.resending > 0 {
-            for connection in &self.connections {
-                if let State::Resend(at) = connection.state {
-                    earliest(at);
-                }
-            }
-        }
-        next.map(|at| at.saturating_duration_since(Instant::now()))
-    }
-
-    /// Starts every request that is due and that a connection is free for.
-    fn start_due(&mut self) {
-        if self.now.duration_since(self.started) >= self.load.time_max {
-            self.feed_ended = true;
-        }
-        while !self.feed_ended {
-            let since = match self.load.rate {
-                Some(_) if self.due > self.now => return,
-                Some(_) => self.due,
-                None => self.now,
-            };
-            let Some(index) = self.idle.pop() else { return };
-            let connection = &mut self.connections[index];
-            if !self.feed.next(&mut connection.request) {
-                self.feed_ended = true;
-                self.idle.push(index);
-                return;
-            }
-            if let Some(rate) = self.load.rate {
-                self.due += Duration::from_secs_f64(1.0 / rate);
-            }
-            connection.since = since;
-            self.outcome.requests += 1;
-            self.outcome.sent += connection.request.records;
-            self.send(index);
-        }
-    }
-
-    fn resend_due(&mut self) {
-        if self.resending == 0 {
-            return;
-        }
-        for index in 0..self.connections.len() {
-            if matches!(self.connections[index].state, State::Resend(at) if at <= self.now) {
-                self.resending -= 1;
-                self.outcome.resent += 1;
-                self.send(index);
-            }
-        }
-    }
-
-    fn send(&mut self, index: usize) {
-        let connection = &mut self.connections[index];
-        connection.written = 0;
-        connection.state = State::Waiting;
-        self.waiting += 1;
-        self.write(index);
-    }
-
-    fn write(&mut self, index: usize) {
-        let connection = &mut self.connections[index];
-        while connection.written < connection.request.bytes.len() && connection.state == State::Waiting {
-            match connection.stream.write(&connection.request.bytes[connection.written..]) {
-                Ok(count) => connection.written += count,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return self.broken(index),
-            }
-        }
-        let wants_write = connection.written < connection.request.bytes.len();
-        if wants_write != connection.wants_write {
-            connection.wants_write = wants_write;
-            let flags =
-                if wants_write { epoll::EventFlags::IN | epoll::EventFlags::OUT } else { epoll::EventFlags::IN };
-            let data = epoll::EventData::new_u64(index as u64);
-            if epoll::modify(&self.epoll, &connection.stream, data, flags).is_err() {
-                self.broken(index);
-            }
-        }
-    }
-
-    fn read(&mut self, index: usize) {
-        let connection = &mut self.connections[index];
-        if connection.state == State::Broken {
-            return;
-        }
-        match connection.stream.read(&mut self.buffer) {
-            Ok(0) => self.broken(index),
-            Ok(count) if connection.answer.is_empty() => {
-                // Nearly always an answer comes in one piece, and is read where it is.
-                let buffer = std::mem::take(&mut self.buffer);
-                match parse(&buffer[..count]) {
-                    Ok(Some(answer)) => self.answered(index, answer),
-                    Ok(None) => self.connections[index].answer.extend_from_slice(&buffer[..count]),
-                    Err(Garbage) => self.broken(index),
-                }
-                self.buffer = buffer;
-            }
-            Ok(count) => {
-                connection.answer.extend_from_slice(&self.buffer[..count]);
-                match parse(&connection.answer) {
-                    Ok(Some(answer)) => {
-                        connection.answer.clear();
-                        self.answered(index, answer);
+            self.wait(next_due, now, &mut events)?;
+            for event in events.drain(..) {
+                match event.data.u64() {
+                    TIMER => {}
+                    viewer if viewer >= VIEWERS => {
+                        viewers[(viewer - VIEWERS) as usize].read(&mut self.scratch)?;
                     }
-                    Ok(None) if connection.answer.len() < ANSWER_BYTES_MAX => {}
-                    _ => self.broken(index),
+                    conn => {
+                        let conn = conn as usize;
+                        self.write(conn, loads)?;
+                        if self.read(conn, loads, states, ledger)? {
+                            progress = now;
+                        }
+                    }
                 }
             }
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
-            Err(_) => self.broken(index),
         }
     }
 
-    fn answered(&mut self, index: usize, answer: Answer) {
-        let connection = &mut self.connections[index];
-        if connection.state != State::Waiting {
-            return self.broken(index);
-        }
-        self.waiting -= 1;
-        let records = connection.request.records;
-        if matches!(answer.status, 429 | 503) {
-            *self.outcome.refused.entry(answer.status).or_default() += records;
-            let pause = answer.retry_after.unwrap_or(RETRY_AFTER).min(RETRY_AFTER_MAX);
-            connection.state = State::Resend(self.now + pause);
-            self.resending += 1;
-            return;
-        }
-        connection.state = State::Idle;
-        self.idle.push(index);
-        if answer.status / 100 == 2 {
-            let accepted = answer.accepted.unwrap_or(records);
-            self.outcome.acknowledged += accepted;
-            if accepted < records {
-                *self.outcome.refused.entry(answer.status).or_default() += records - accepted;
+    /// Sends what this load is to send by now. Gives when the next request is due, where the clock says so.
+    fn send_due(
+        &mut self,
+        load: usize,
+        loads: &mut [Load],
+        states: &mut [State],
+        ledger: &mut Ledger,
+        now: Instant,
+    ) -> Result<Option<Instant>, LoadError> {
+        loop {
+            let state = &states[load];
+            if state.ended {
+                return Ok(None);
             }
-            if self.now.duration_since(self.started) >= self.load.warm_up {
-                self.outcome.measured_records += accepted;
-                let micros = self.now.duration_since(connection.since).as_micros() as u64;
-                self.outcome.latency.saturating_record(micros.max(1));
+            let began = match loads[load].pace {
+                Pace::Closed => now,
+                Pace::Open(rate) => state.due_at(rate),
+            };
+            let over = match loads[load].until {
+                Until::Records(max) => state.sent >= max,
+                Until::Time(time) => began.saturating_duration_since(state.began) >= time,
+                Until::OthersEnd => states[0].ended,
+            };
+            let state = &mut states[load];
+            // A server that has fallen behind for good must not keep the run from its end.
+            let hopeless =
+                matches!(loads[load].until, Until::Time(time) if now.duration_since(state.began) >= time * 2);
+            if over || hopeless {
+                state.ended = true;
+                if let (true, Pace::Open(rate), Until::Time(time)) = (hopeless, loads[load].pace, loads[load].until) {
+                    state.unsent = ((time.as_secs_f64() * rate) as u64).saturating_sub(state.due);
+                }
+                return Ok(None);
             }
-        } else {
-            *self.outcome.refused.entry(answer.status).or_default() += records;
+            if began > now {
+                return Ok(Some(began));
+            }
+            let Some(conn) = state.idle.pop() else { return Ok(None) };
+            state.due += 1;
+            state.in_flight += 1;
+            let conn = &mut self.conns[conn];
+            let prepared = &mut *loads[load].prepared;
+            let lines = prepared.lines(conn.share, conn.at);
+            let first = ledger.take(lines);
+            state.sent += lines as u64;
+            conn.unsent = prepared.stamp(conn.share, conn.at, first);
+            conn.at = (conn.at + 1) % prepared.per_share();
+            conn.flights.push_back(Flight { began, first, lines });
+            write_some(conn, prepared.bytes())?;
         }
     }
 
-    /// Gives a connection up; the others go on.
-    fn broken(&mut self, index: usize) {
-        let connection = &mut self.connections[index];
-        match connection.state {
-            State::Waiting => {
-                self.waiting -= 1;
-                self.outcome.unanswered += connection.request.records;
+    fn write(&mut self, conn: usize, loads: &[Load]) -> Result<(), LoadError> {
+        let conn = &mut self.conns[conn];
+        if conn.unsent.is_empty() { Ok(()) } else { write_some(conn, loads[conn.load].prepared.bytes()) }
+    }
+
+    /// Takes the answers that have come. Gives whether any has.
+    fn read(
+        &mut self,
+        index: usize,
+        loads: &[Load],
+        states: &mut [State],
+        ledger: &mut Ledger,
+    ) -> Result<bool, LoadError> {
+        let conn = &mut self.conns[index];
+        let mut any = false;
+        loop {
+            let count = match conn.stream.read(&mut self.scratch) {
+                Ok(0) => {
+                    let waiting = format!("the connection was closed with {} requests waiting", conn.flights.len());
+                    return Err(LoadError::Broken(io::Error::new(io::ErrorKind::UnexpectedEof, waiting)));
+                }
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(any),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(LoadError::Broken(error)),
+            };
+            let now = Instant::now();
+            let read = &self.scratch[..count];
+            // An answer nearly always comes in one piece, and is then read where it lies.
+            let gathered = !conn.incoming.is_empty();
+            if gathered {
+                conn.incoming.extend_from_slice(read);
             }
-            State::Resend(_) => {
-                self.resending -= 1;
-                self.outcome.unanswered += connection.request.records;
+            let bytes: &[u8] = if gathered { &conn.incoming } else { read };
+            let mut done = 0;
+            while done < bytes.len()
+                && let Some(answer) = answer::parse(&bytes[done..])?
+            {
+                let whole = &bytes[done..done + answer.length];
+                done += answer.length;
+                if answer.status / 100 == 1 {
+                    continue;
+                }
+                let Some(flight) = conn.flights.pop_front() else {
+                    return Err(LoadError::Answer("it answers nothing that was asked".to_owned()));
+                };
+                any = true;
+                let state = &mut states[conn.load];
+                settle(&answer, whole, &flight, loads[conn.load].counts_accepted, state, ledger, now);
+                state.in_flight -= 1;
+                state.idle.push(index);
             }
-            State::Idle => self.idle.retain(|idle| *idle != index),
-            State::Broken => return,
+            match (gathered, done == bytes.len()) {
+                (_, true) => conn.incoming.clear(),
+                (true, false) => drop(conn.incoming.drain(..done)),
+                (false, false) => conn.incoming.extend_from_slice(&read[done..]),
+            }
+            // What came did not fill the room for it, so there is no more; the next edge tells of it.
+            if count < self.scratch.len() {
+                return Ok(any);
+            }
         }
-        connection.state = State::Broken;
-        let _ = epoll::delete(&self.epoll, &connection.stream);
+    }
+
+    fn wait(&self, due: Option<Instant>, now: Instant, events: &mut Vec<epoll::Event>) -> Result<(), LoadError> {
+        if let Some(due) = due {
+            let wait = due.saturating_duration_since(now);
+            let time = Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: i64::from(wait.subsec_nanos()).max(1) };
+            let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: time };
+            rustix::time::timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &once).map_err(io::Error::from)?;
+        }
+        // So that a server without an answer is noticed.
+        let second = Timespec { tv_sec: 1, tv_nsec: 0 };
+        match epoll::wait(&self.epoll, spare_capacity(events), Some(&second)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(io::Error::from(error).into()),
+        }
     }
 }
 
-/// What an answer says.
-#[derive(Debug, PartialEq, Eq)]
-struct Answer {
-    status: u16,
-    /// Records taken, where it says so.
-    accepted: Option<u64>,
-    retry_after: Option<Duration>,
+fn settle(
+    answer: &Answer,
+    whole: &[u8],
+    flight: &Flight,
+    counts_accepted: bool,
+    state: &mut State,
+    ledger: &mut Ledger,
+    now: Instant,
+) {
+    let taken = match answer.status / 100 {
+        2 if counts_accepted => answer::accepted(&whole[answer.body.clone()]).unwrap_or(0),
+        2 => flight.lines as u64,
+        _ => {
+            state.refuse(answer.status);
+            0
+        }
+    };
+    if taken == flight.lines as u64 {
+        ledger.acknowledge(flight.first, flight.lines);
+    } else {
+        ledger.refuse(flight.lines, taken);
+    }
+    state.answered(flight, now, taken);
 }
 
-#[derive(Debug, PartialEq, Eq)]
-struct Garbage;
-
-/// Reads a whole answer; `None` where more must come.
-fn parse(bytes: &[u8]) -> Result<Option<Answer>, Garbage> {
-    let mut headers = [httparse::EMPTY_HEADER; ANSWER_HEADERS_MAX];
-    let mut head = httparse::Response::new(&mut headers);
-    let httparse::Status::Complete(head_bytes) = head.parse(bytes).map_err(|_| Garbage)? else { return Ok(None) };
-    let (mut length, mut retry_after) = (0, None);
-    for header in head.headers.iter() {
-        let number = || std::str::from_utf8(header.value).ok()?.trim().parse::<u64>().ok();
-        if header.name.eq_ignore_ascii_case("content-length") {
-            length = number().ok_or(Garbage)?;
-        } else if header.name.eq_ignore_ascii_case("retry-after") {
-            retry_after = number().map(Duration::from_secs);
-        } else if header.name.eq_ignore_ascii_case("transfer-encoding") {
-            // No ingest route of a log store answers in chunks.
-            return Err(Garbage);
+fn write_some(conn: &mut Conn, bytes: &[u8]) -> Result<(), LoadError> {
+    while !conn.unsent.is_empty() {
+        match conn.stream.write(&bytes[conn.unsent.clone()]) {
+            Ok(count) => conn.unsent.start += count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // What the server said before it hung up is still to be read.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+            Err(error) => return Err(LoadError::Broken(error)),
         }
     }
-    let body = &bytes[head_bytes..];
-    match (body.len() as u64).cmp(&length) {
-        std::cmp::Ordering::Less => return Ok(None),
-        std::cmp::Ordering::Greater => return Err(Garbage),
-        std::cmp::Ordering::Equal => {}
-    }
-    const ACCEPTED: &[u8] = b"\"accepted\":";
-    let accepted = memchr::memmem::find(body, ACCEPTED).map(|at| {
-        let digits = body[at + ACCEPTED.len()..].iter().skip_while(|byte| **byte == b' ');
-        digits.take_while(|byte| byte.is_ascii_digit()).fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'))
-    });
-    Ok(Some(Answer { status: head.code.unwrap_or(0), accepted, retry_after }))
+    Ok(())
 }
-
-#[cfg(test)]
-mod tests;

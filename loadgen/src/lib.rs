@@ -1,15 +1,24 @@
-//! The clients' side: loads a log server, measures it, and asks it afterwards what it has kept.
+//! Loads and measures log servers: the tools behind `logboom bench`, `logboom generate` and `logboom query`.
 //!
-//! [`scenario`] says what is sent, [`feeds`] prepare it, [`drive`] sends it, [`server`] is what it is sent to and asked,
-//! [`report`] what came of it. The generator must never be what is measured: its own CPU share stands in every report.
+//! ```text
+//! generate ─▶ prepared ─▶ drive ─▶ report        ledger: what was sent, acknowledged, stored
+//!  (lines)    (requests)  (sockets)               ceiling: what the machine can do at most
+//! ```
+//!
+//! `scenario` says which load is run against what; all else is told by it what to do.
 #![forbid(unsafe_code)]
 
+pub mod answer;
+pub mod ceiling;
 pub mod drive;
-pub mod feeds;
+pub mod generate;
 pub mod http;
-pub mod lines;
+pub mod ledger;
+pub mod live;
+pub mod number;
+pub mod prepared;
+pub mod process;
 pub mod report;
+mod rng;
 pub mod scenario;
 pub mod server;
-pub mod usage;
-pub mod viewers;

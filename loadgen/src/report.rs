@@ -1,191 +1,328 @@
-//! What a run found, for people and as JSON.
+//! What a run found, as text for people and as JSON.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use serde::Serialize;
 
-use crate::server::Stored;
+use crate::ceiling::Ceilings;
+use crate::drive::Outcome;
+use crate::ledger::{Ledger, Stored};
 
-/// Above this share of one core the load generator may be what is measured.
-const OWN_SHARE_MAX: f64 = 0.9;
+/// Beyond this share of one core the client, being one thread, may have been what was measured.
+const CLIENT_SHARE_MAX: f64 = 0.9;
 
-/// Percentiles, microseconds.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    pub scenario: String,
+    pub phases: Vec<Phase>,
+    pub ceilings: Option<CeilingFigures>,
+    pub records: Option<Records>,
+    /// What a reader must know to judge the figures.
+    pub notes: Vec<String>,
+    /// Why the run ended early, where it did; the figures are then of what came before.
+    pub broke: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Phase {
+    pub name: String,
+    pub connections: usize,
+    /// Requests a second that were asked for; none: as fast as answers came.
+    pub asked_per_second: Option<f64>,
+    pub records: u64,
+    pub requests: u64,
+    pub seconds: f64,
+    pub per_second: f64,
+    /// Until queries found all of them.
+    pub found_seconds: Option<f64>,
+    pub found_per_second: Option<f64>,
+    pub latency_us: Latency,
+    pub server_cpu_seconds_per_million: Option<f64>,
+    pub client_cpu_seconds_per_million: f64,
+    /// Of one core.
+    pub client_cpu_share: f64,
+    pub server_peak_bytes: Option<u64>,
+    pub refusals: Vec<(u16, u64)>,
+    pub unsent: u64,
+    /// What this is a share of, and the share.
+    pub shares: Vec<(String, f64)>,
+    pub timeline: Vec<Second>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Second {
+    pub records: u64,
+    pub p50_us: u64,
+    pub p99_us: u64,
+    pub max_us: u64,
+}
+
+#[derive(Debug, Clone, Copy, Serialize)]
 pub struct Latency {
     pub p50: u64,
+    pub p90: u64,
     pub p99: u64,
     pub p999: u64,
     pub max: u64,
 }
 
-impl Latency {
-    pub fn of(histogram: &Histogram<u64>) -> Latency {
+#[derive(Debug, Clone, Serialize)]
+pub struct CeilingFigures {
+    pub loopback_megabytes_per_second: f64,
+    pub loopback_records_per_second: f64,
+    pub walk_records_per_second: f64,
+    pub walk_cpu_seconds_per_million: f64,
+    pub line_bytes: f64,
+    pub sync_4k_us: Latency,
+    pub sync_1m_us: Latency,
+    /// Requests a second of this client against a server that keeps nothing, and their p50.
+    pub null_requests_per_second: Option<f64>,
+    pub null_p50_us: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Records {
+    pub sent: u64,
+    pub acknowledged: u64,
+    pub refused: u64,
+    pub stored: u64,
+    pub lost: u64,
+    pub doubled: u64,
+    pub unacknowledged: u64,
+}
+
+/// What was measured around a load.
+#[derive(Debug)]
+pub struct Around {
+    pub server_cpu: Option<Duration>,
+    pub client_cpu: Duration,
+    pub wall: Duration,
+    pub server_peak: Option<u64>,
+    pub found: Option<Duration>,
+    /// Records acknowledged meanwhile, of whatever load, warm-up included.
+    pub acknowledged: u64,
+}
+
+impl From<&Histogram<u64>> for Latency {
+    fn from(histogram: &Histogram<u64>) -> Latency {
         let at = |quantile| histogram.value_at_quantile(quantile);
-        Latency { p50: at(0.5), p99: at(0.99), p999: at(0.999), max: histogram.max() }
+        Latency { p50: at(0.5), p90: at(0.9), p99: at(0.99), p999: at(0.999), max: histogram.max() }
     }
 }
 
-/// One run of one scenario.
-#[derive(Clone, Debug)]
-pub struct Report {
-    pub name: String,
-    pub elapsed: Duration,
-    /// From the first request until a query counted all that was acknowledged.
-    pub found_after: Duration,
-    pub requests: u64,
-    pub sent: u64,
-    pub acknowledged: u64,
-    pub refused: BTreeMap<u16, u64>,
-    pub unanswered: u64,
-    pub resent: u64,
-    /// Records acknowledged a second, warm-up left out.
-    pub rate: f64,
-    pub latency: Latency,
-    /// From sent to seen by a viewer.
-    pub tail: Option<Latency>,
-    pub stored: Stored,
-    /// Whether the records were read back one by one, or only counted.
-    pub is_numbered: bool,
-    /// Seconds, from the first request until all was found.
-    pub server_cpu: Option<f64>,
-    pub peak_kib: Option<u64>,
-    pub own_cpu: Duration,
-    pub notes: Vec<String>,
+impl Phase {
+    pub fn new(name: &str, connections: usize, asked: Option<f64>, outcome: &Outcome, around: &Around) -> Phase {
+        let millions = around.acknowledged.max(1) as f64 / 1e6;
+        let seconds = outcome.time.as_secs_f64().max(1e-9);
+        Phase {
+            name: name.to_owned(),
+            connections,
+            asked_per_second: asked,
+            records: outcome.records,
+            requests: outcome.requests,
+            seconds,
+            per_second: outcome.records as f64 / seconds,
+            found_seconds: around.found.map(|found| found.as_secs_f64()),
+            found_per_second: around.found.map(|found| around.acknowledged as f64 / found.as_secs_f64()),
+            latency_us: (&outcome.latencies).into(),
+            server_cpu_seconds_per_million: around.server_cpu.map(|cpu| cpu.as_secs_f64() / millions),
+            client_cpu_seconds_per_million: around.client_cpu.as_secs_f64() / millions,
+            client_cpu_share: around.client_cpu.as_secs_f64() / around.wall.as_secs_f64().max(1e-9),
+            server_peak_bytes: around.server_peak,
+            refusals: outcome.refusals.clone(),
+            unsent: outcome.unsent,
+            shares: Vec::new(),
+            timeline: outcome
+                .timeline
+                .iter()
+                .map(|p| Second { records: p.records, p50_us: p.p50_us, p99_us: p.p99_us, max_us: p.max_us })
+                .collect(),
+        }
+    }
+
+    pub fn client_was_the_bottleneck(&self) -> bool {
+        self.client_cpu_share > CLIENT_SHARE_MAX
+    }
+}
+
+impl CeilingFigures {
+    pub fn new(ceilings: &Ceilings, null: Option<(f64, u64)>) -> CeilingFigures {
+        CeilingFigures {
+            loopback_megabytes_per_second: ceilings.loopback_bytes_per_second / 1e6,
+            loopback_records_per_second: ceilings.loopback_bytes_per_second / ceilings.body_line_bytes,
+            walk_records_per_second: ceilings.walk_records_per_second,
+            walk_cpu_seconds_per_million: ceilings.walk_cpu_seconds_per_million,
+            line_bytes: ceilings.body_line_bytes,
+            sync_4k_us: (&ceilings.sync_4k).into(),
+            sync_1m_us: (&ceilings.sync_1m).into(),
+            null_requests_per_second: null.map(|(rate, _)| rate),
+            null_p50_us: null.map(|(_, p50)| p50),
+        }
+    }
+}
+
+impl Records {
+    pub fn new(ledger: &Ledger, stored: &Stored) -> Records {
+        Records {
+            sent: ledger.next,
+            acknowledged: ledger.acknowledged,
+            refused: ledger.refused,
+            stored: stored.stored,
+            lost: stored.lost,
+            doubled: stored.doubled,
+            unacknowledged: stored.unacknowledged,
+        }
+    }
+
+    pub fn are_sound(&self) -> bool {
+        self.lost == 0 && self.doubled == 0
+    }
 }
 
 impl Report {
-    /// Acknowledged and not found.
-    pub fn lost(&self) -> u64 {
-        self.acknowledged.saturating_sub(self.stored.stored)
-    }
-
+    /// Nothing broke, nothing was lost, nothing is there twice.
     pub fn is_sound(&self) -> bool {
-        self.lost() == 0 && self.stored.doubled == 0
+        self.broke.is_none() && self.records.is_none_or(|records| records.are_sound())
     }
 
-    /// Acknowledged records a second until the last of them was found.
-    pub fn found_rate(&self) -> f64 {
-        self.stored.stored as f64 / self.found_after.as_secs_f64().max(1e-9)
-    }
-
-    /// CPU seconds of the server for a million records.
-    pub fn server_cpu_per_million(&self) -> Option<f64> {
-        self.server_cpu.map(|seconds| seconds * 1e6 / (self.acknowledged.max(1)) as f64)
-    }
-
-    fn own_cpu_per_million(&self) -> f64 {
-        self.own_cpu.as_secs_f64() * 1e6 / self.sent.max(1) as f64
-    }
-
-    /// Of one core.
-    fn own_share(&self) -> f64 {
-        self.own_cpu.as_secs_f64() / self.elapsed.as_secs_f64().max(1e-9)
+    pub fn json(&self) -> String {
+        sonic_rs::to_string_pretty(self).unwrap_or_else(|error| format!("{{\"error\": \"{error}\"}}"))
     }
 
     pub fn text(&self) -> String {
-        let mut out = format!("{}\n", self.name);
-        let mut line = |name: &str, value: String| {
-            let _ = writeln!(out, "  {name:22} {value}");
-        };
-        line("acknowledged", format!("{:.0} records/s", self.rate));
-        line(
-            "found by a query",
-            format!("{:.0} records/s, after {:.2} s", self.found_rate(), self.found_after.as_secs_f64()),
-        );
-        line("request", shown(&self.latency));
-        if let Some(tail) = &self.tail {
-            line("post to viewer", shown(tail));
-        }
-        match self.server_cpu_per_million() {
-            Some(seconds) => line("server CPU", format!("{seconds:.2} s a million records")),
-            None => line("server CPU", "unknown: give --pid".to_owned()),
-        }
-        if let Some(kib) = self.peak_kib {
-            line("server peak memory", format!("{} MiB", kib / 1024));
-        }
-        let own = self.own_cpu.as_secs_f64() * 1e6 / self.requests.max(1) as f64;
-        line(
-            "load generator CPU",
-            format!(
-                "{:.2} s a million records, {own:.1} µs a request, {:.0} % of a core",
-                self.own_cpu_per_million(),
-                self.own_share() * 100.0
-            ),
-        );
-        let how = if self.is_numbered { "read back one by one" } else { "counted" };
-        line("sent, acknowledged", format!("{}, {}", self.sent, self.acknowledged));
-        line(
-            "stored, lost, doubled",
-            format!("{}, {}, {} ({how})", self.stored.stored, self.lost(), self.stored.doubled),
-        );
-        if !self.refused.is_empty() || self.unanswered > 0 {
-            let refused: Vec<String> =
-                self.refused.iter().map(|(status, count)| format!("{count} by {status}")).collect();
-            line(
-                "refused",
-                format!(
-                    "{}; {} without an answer, {} requests sent again",
-                    refused.join(", "),
-                    self.unanswered,
-                    self.resent
-                ),
-            );
-        }
-        if self.own_share() > OWN_SHARE_MAX {
-            line("note", "the load generator may have been the bottleneck: no verdict on the server".to_owned());
-        }
-        for note in &self.notes {
-            line("note", note.clone());
-        }
-        if !self.is_sound() {
-            line("FAILED", "records were lost or doubled".to_owned());
-        }
+        let mut out = String::new();
+        self.write_text(&mut out).expect("a string takes whatever is written");
         out
     }
 
-    /// One line.
-    pub fn json(&self) -> String {
-        let latency = |latency: &Latency| {
-            format!(r#"{{"p50":{},"p99":{},"p999":{},"max":{}}}"#, latency.p50, latency.p99, latency.p999, latency.max)
-        };
-        let number = |value: Option<f64>| value.map_or("null".to_owned(), |value| format!("{value:.3}"));
-        let refused: Vec<String> = self.refused.iter().map(|(status, count)| format!("\"{status}\":{count}")).collect();
-        format!(
-            concat!(
-                r#"{{"name":"{}","records_per_second":{:.0},"found_per_second":{:.0},"request_micros":{},"tail_micros":{},"#,
-                r#""server_cpu_seconds_per_million":{},"server_peak_kib":{},"own_cpu_seconds_per_million":{:.3},"own_share":{:.3},"#,
-                r#""sent":{},"acknowledged":{},"stored":{},"lost":{},"doubled":{},"refused":{{{}}},"unanswered":{},"resent":{}}}"#
-            ),
-            self.name,
-            self.rate,
-            self.found_rate(),
-            latency(&self.latency),
-            self.tail.as_ref().map_or("null".to_owned(), latency),
-            number(self.server_cpu_per_million()),
-            self.peak_kib.map_or("null".to_owned(), |kib| kib.to_string()),
-            self.own_cpu_per_million(),
-            self.own_share(),
-            self.sent,
-            self.acknowledged,
-            self.stored.stored,
-            self.lost(),
-            self.stored.doubled,
-            refused.join(","),
-            self.unanswered,
-            self.resent,
-        )
+    fn write_text(&self, out: &mut String) -> std::fmt::Result {
+        writeln!(out, "{}", self.scenario)?;
+        for phase in &self.phases {
+            phase.write_text(out)?;
+        }
+        if let Some(ceilings) = &self.ceilings {
+            ceilings.write_text(out)?;
+        }
+        if let Some(r) = &self.records {
+            let Records { sent, acknowledged, refused, stored, lost, doubled, unacknowledged } = r;
+            writeln!(
+                out,
+                "  records    sent {sent}, acknowledged {acknowledged}, refused {refused}, stored {stored}, lost {lost}, \
+                 doubled {doubled}, stored without an acknowledgement {unacknowledged}"
+            )?;
+        }
+        for note in &self.notes {
+            writeln!(out, "  note       {note}")?;
+        }
+        if let Some(broke) = &self.broke {
+            writeln!(out, "  BROKE      {broke}; the figures are of what came before")?;
+        }
+        Ok(())
     }
 }
 
-fn shown(latency: &Latency) -> String {
-    let ms = |micros: u64| micros as f64 / 1e3;
-    format!(
-        "p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms, at most {:.1} ms",
-        ms(latency.p50),
-        ms(latency.p99),
-        ms(latency.p999),
-        ms(latency.max)
-    )
+impl Phase {
+    fn write_text(&self, out: &mut String) -> std::fmt::Result {
+        let pace = match self.asked_per_second {
+            Some(rate) => format!("at {} requests/s", thousands(rate)),
+            None => "as fast as answers come".to_owned(),
+        };
+        writeln!(out, "  {} ({} connections, {pace})", self.name, self.connections)?;
+        write!(out, "    rate     {}/s acknowledged", thousands(self.per_second))?;
+        if let Some(found) = self.found_per_second {
+            write!(out, ", {}/s until found", thousands(found))?;
+        }
+        let seconds = self.found_seconds.unwrap_or(self.seconds);
+        writeln!(out, "  ({} records in {seconds:.2} s)", thousands(self.records as f64))?;
+        let Latency { p50, p90, p99, p999, max } = self.latency_us;
+        writeln!(
+            out,
+            "    latency  p50 {}  p90 {}  p99 {}  p99.9 {}  max {} ms",
+            ms(p50),
+            ms(p90),
+            ms(p99),
+            ms(p999),
+            ms(max)
+        )?;
+        let server = self.server_cpu_seconds_per_million.map_or("unknown".to_owned(), |cpu| format!("{cpu:.2}"));
+        writeln!(
+            out,
+            "    CPU      server {server} s a million, client {:.2} s a million ({:.0} % of a core)",
+            self.client_cpu_seconds_per_million,
+            self.client_cpu_share * 100.0
+        )?;
+        if let Some(peak) = self.server_peak_bytes {
+            writeln!(out, "    memory   server peak {:.0} MiB", peak as f64 / (1024.0 * 1024.0))?;
+        }
+        for (what, share) in &self.shares {
+            writeln!(out, "    share    {:.1} % of {what}", share * 100.0)?;
+        }
+        if !self.refusals.is_empty() {
+            writeln!(out, "    refused  {:?} (status, requests)", self.refusals)?;
+        }
+        if self.unsent > 0 {
+            writeln!(out, "    behind   {} requests were due and never sent", self.unsent)?;
+        }
+        if self.client_was_the_bottleneck() {
+            writeln!(out, "    verdict  none: the client used its core up, so it may be what was measured")?;
+        }
+        Ok(())
+    }
+}
+
+impl CeilingFigures {
+    fn write_text(&self, out: &mut String) -> std::fmt::Result {
+        writeln!(out, "  ceilings of this machine, in the same run")?;
+        writeln!(
+            out,
+            "    loopback {:.0} MB/s = {} records/s of {:.0} bytes",
+            self.loopback_megabytes_per_second,
+            thousands(self.loopback_records_per_second),
+            self.line_bytes
+        )?;
+        writeln!(
+            out,
+            "    walk     {} records/s, {:.2} CPU s a million (sonic-rs, checked, one core)",
+            thousands(self.walk_records_per_second),
+            self.walk_cpu_seconds_per_million
+        )?;
+        for (name, latency) in [("4 KiB", self.sync_4k_us), ("1 MiB", self.sync_1m_us)] {
+            let Latency { p50, p99, max, .. } = latency;
+            writeln!(
+                out,
+                "    sync     {name} append + fdatasync: p50 {} p99 {} max {} ms",
+                ms(p50),
+                ms(p99),
+                ms(max)
+            )?;
+        }
+        if let (Some(rate), Some(p50)) = (self.null_requests_per_second, self.null_p50_us) {
+            writeln!(
+                out,
+                "    null     {} requests/s, p50 {} ms (a server that keeps nothing)",
+                thousands(rate),
+                ms(p50)
+            )?;
+        }
+        Ok(())
+    }
+}
+
+fn ms(us: u64) -> String {
+    format!("{:.2}", us as f64 / 1000.0)
+}
+
+/// `1234567.8` as `1,234,568`.
+pub fn thousands(value: f64) -> String {
+    let digits = format!("{value:.0}");
+    let mut out = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
 }

@@ -1,40 +1,110 @@
-//! The scenarios of `logboom bench`: what is sent, how, and what is looked at.
+//! Which load is run against what: the named scenarios of `logboom bench`.
+//!
+//! Each has phases on one server, and ends by asking the store which records it has.
 
-use std::io;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use crate::drive::{Feed, Load, Outcome, Request, drive};
-use crate::feeds::{FromFile, Generated};
-use crate::report::{Latency, Report};
-use crate::server::{Server, ServerError, Stored};
-use crate::usage::own_cpu;
-use crate::viewers::{Crowd, Sent, Watcher};
+use crate::ceiling;
+use crate::drive::{Load, LoadError, Outcome, Pace, Until, drive};
+use crate::http::Client;
+use crate::ledger::Ledger;
+use crate::live::{Viewer, Watch};
+use crate::number::TAG_BITS;
+use crate::prepared::{Form, Prepared, Size};
+use crate::process;
+use crate::report::{Around, CeilingFigures, Phase, Records, Report, thousands};
+use crate::server::{Server, ServerError};
 
-/// 2026-11-20, as good a day as any: records are numbered by milliseconds from here.
-const START: i64 = 1_795_132_800_000;
-/// What a run without a number of records can reach at most, for finding it a free span of numbers.
-const RECORDS_MAX: i64 = 100_000_000;
-const WARM_UP: Duration = Duration::from_secs(1);
+const BATCH: &str = "/data/batch";
+const FAST: &str = "/data/fast";
+const DIRECT: &str = "/data/";
+const BATCH_TYPE: &str = "application/x-ndjson";
+const SINGLE_TYPE: &str = "application/json";
+const BATCH_BYTES: usize = 1024 * 1024;
+/// Bodies of a connection before it comes back to its first: 64 MiB in all, more than any cache.
+const BATCHES_PER_SHARE: usize = 8;
+/// Small requests of a connection before it comes back to its first.
+const SINGLES_PER_SHARE: usize = 1_024;
+/// How long queries are given to find what was acknowledged.
+const FOUND_MAX: Duration = Duration::from_secs(60);
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// The open loop runs at this share of what the closed one reached, unless a rate is given.
+const OPEN_SHARE: f64 = 0.75;
+/// What each viewer is shown a second, as batches of [`FED_LINES`].
+const FED_PER_SECOND: f64 = 10_000.0;
+const FED_LINES: usize = 100;
+/// The source of these.
+const FED: &str = "fed";
+const VIEWERS: usize = 20;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scenario {
-    /// NDJSON bodies as fast as they are taken, until all records are found by queries.
     Batch,
-    /// One record a request into the queue.
     Fast,
-    /// One record a request into the store.
     Direct,
-    /// From a post to a viewer's WebSocket.
     TailLatency,
-    /// What live viewers cost ingestion.
     Viewers,
 }
 
-impl Scenario {
-    pub const ALL: [Scenario; 5] =
-        [Scenario::Batch, Scenario::Fast, Scenario::Direct, Scenario::TailLatency, Scenario::Viewers];
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// A server that runs; none: one is started.
+    pub url: Option<(String, Option<u32>)>,
+    pub program: PathBuf,
+    pub server_arguments: Vec<String>,
+    /// Where a server of our own keeps its data meanwhile.
+    pub out: PathBuf,
+    pub records: Option<u64>,
+    pub time: Duration,
+    pub warm_up: Duration,
+    pub connections: Option<usize>,
+    /// Records a second of the open loop.
+    pub rate: Option<f64>,
+    pub seed: u64,
+    /// Whether the store is asked for its records at the end.
+    pub check: bool,
+    pub ceilings: bool,
+}
 
+#[derive(Debug, thiserror::Error)]
+pub enum ScenarioError {
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error("{}: {source}", path.display())]
+    Folder { path: PathBuf, source: std::io::Error },
+}
+
+pub fn run(scenario: Scenario, options: &Options) -> Result<Report, ScenarioError> {
+    let folder = |source| ScenarioError::Folder { path: options.out.clone(), source };
+    std::fs::create_dir_all(&options.out).map_err(folder)?;
+    let server = match &options.url {
+        Some((authority, pid)) => Server::at(authority.clone(), *pid),
+        None => Server::start(&options.program, &options.out, &options.server_arguments)?,
+    };
+    // A tag of its own for every run against a server that is kept.
+    let stamp = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    let tag = (stamp.as_secs() ^ u64::from(std::process::id())) as u16 & ((1 << TAG_BITS) - 1);
+    let mut run = Run { server: &server, options, ledger: Ledger::new(tag), report: Report::new(scenario.name()) };
+    let result = match scenario {
+        Scenario::Batch => run.batch(),
+        Scenario::Fast => run.single(FAST),
+        Scenario::Direct => run.single(DIRECT),
+        Scenario::TailLatency => run.tail_latency(),
+        Scenario::Viewers => run.viewers(),
+    };
+    if let Err(error) = result {
+        run.report.broke = Some(error.to_string());
+    }
+    if options.check {
+        run.check();
+    }
+    Ok(run.report)
+}
+
+impl Scenario {
     pub fn name(self) -> &'static str {
         match self {
             Scenario::Batch => "batch",
@@ -46,171 +116,307 @@ impl Scenario {
     }
 }
 
-/// What may be chosen; `None` is the scenario's own choice.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    pub records: u64,
-    pub connections: Option<usize>,
-    pub body_bytes: usize,
-    pub rate: Option<f64>,
-    pub time: Duration,
-    pub viewers: usize,
-    pub seed: u64,
-    /// Lines for `batch` instead of generated ones.
-    pub file: Option<PathBuf>,
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum BenchError {
-    #[error(transparent)]
-    Server(#[from] ServerError),
-    #[error("the load cannot be sent: {0}")]
-    Load(#[from] io::Error),
-    #[error("{path} cannot be read: {source}")]
-    File { path: PathBuf, source: io::Error },
-}
-
-/// Runs one scenario; `viewers` makes two reports, without and with them.
-pub fn run(scenario: Scenario, plan: &Plan, server: &Server) -> Result<Vec<Report>, BenchError> {
-    match scenario {
-        Scenario::Batch => Ok(vec![batch(plan, server)?]),
-        Scenario::Fast => Ok(vec![singles(scenario, "/data/fast", plan, server)?]),
-        Scenario::Direct => Ok(vec![singles(scenario, "/data/", plan, server)?]),
-        Scenario::TailLatency => Ok(vec![tail_latency(plan, server)?]),
-        Scenario::Viewers => viewers(plan, server),
-    }
-}
-
-/// What is read before and after a load, to tell what the load has cost.
-struct Meter {
-    own: Duration,
-    server: Option<f64>,
-    started: Instant,
-    count: u64,
-}
-
-impl Meter {
-    fn start(server: &Server) -> Result<Meter, ServerError> {
-        let count = server.count(None)?;
-        Ok(Meter { own: own_cpu(), server: cpu(server), started: Instant::now(), count })
-    }
-
-    /// Reads everything once all that was acknowledged is found.
-    fn report(self, name: String, server: &Server, outcome: &Outcome) -> Result<Report, ServerError> {
-        // Before asking: what follows is not the load's.
-        let own = own_cpu() - self.own;
-        let (found, found_at) = server.wait_for(self.count + outcome.acknowledged)?;
-        let server_cpu = self.server.and_then(|before| Some(cpu(server)? - before));
-        let stored = found.saturating_sub(self.count);
-        Ok(Report {
-            name,
-            elapsed: outcome.elapsed,
-            found_after: found_at - self.started,
-            requests: outcome.requests,
-            sent: outcome.sent,
-            acknowledged: outcome.acknowledged,
-            refused: outcome.refused.clone(),
-            unanswered: outcome.unanswered,
-            resent: outcome.resent,
-            rate: outcome.measured_records as f64 / outcome.measured.as_secs_f64().max(1e-9),
-            latency: Latency::of(&outcome.latency),
-            tail: None,
-            stored: Stored { stored, doubled: 0 },
-            is_numbered: false,
-            server_cpu,
-            peak_kib: server.process.and_then(|process| process.peak_kib()),
-            own_cpu: own,
+impl Report {
+    fn new(scenario: &str) -> Report {
+        Report {
+            scenario: scenario.to_owned(),
+            phases: Vec::new(),
+            ceilings: None,
+            records: None,
             notes: Vec::new(),
-        })
-    }
-}
-
-fn cpu(server: &Server) -> Option<f64> {
-    server.process?.cpu_seconds()
-}
-
-/// Reads the numbered records back.
-fn check(report: &mut Report, server: &Server, start: i64) -> Result<(), ServerError> {
-    report.stored = server.stored((start, start + report.sent as i64))?;
-    report.is_numbered = true;
-    Ok(())
-}
-
-fn batch(plan: &Plan, server: &Server) -> Result<Report, BenchError> {
-    let target = "/data/batch";
-    let start = server.free_span(START, plan.records as i64 * 2)?;
-    let mut feed: Box<dyn Feed> = match &plan.file {
-        Some(path) => {
-            let wrong = |source| BenchError::File { path: path.clone(), source };
-            Box::new(FromFile::open(path, target, plan.body_bytes).map_err(wrong)?)
+            broke: None,
         }
-        None => Box::new(Generated::batches(target, plan.seed, start, plan.records, plan.body_bytes)),
-    };
-    let connections = plan.connections.unwrap_or(8);
-    let load = Load { connections, rate: plan.rate, time_max: Duration::from_secs(3600), warm_up: Duration::ZERO };
-    let meter = Meter::start(server)?;
-    let outcome = drive(server.address, load, &mut *feed)?;
-    let name = format!("batch, {} KiB bodies, {connections} connections", plan.body_bytes / 1024);
-    let mut report = meter.report(name, server, &outcome)?;
-    if plan.file.is_none() {
-        check(&mut report, server, start)?;
     }
-    Ok(report)
 }
 
-fn singles(scenario: Scenario, target: &str, plan: &Plan, server: &Server) -> Result<Report, BenchError> {
-    let start = server.free_span(START, RECORDS_MAX)?;
-    let mut feed = Generated::singles(target, plan.seed, start, u64::MAX);
-    let connections = plan.connections.unwrap_or(64);
-    let load = Load { connections, rate: plan.rate, time_max: WARM_UP + plan.time, warm_up: WARM_UP };
-    let meter = Meter::start(server)?;
-    let outcome = drive(server.address, load, &mut feed)?;
-    let pace = plan.rate.map_or_else(|| "closed loop".to_owned(), |rate| format!("{rate} a second"));
-    let name = format!("{}, one record a request, {connections} connections, {pace}", scenario.name());
-    let mut report = meter.report(name, server, &outcome)?;
-    check(&mut report, server, start)?;
-    Ok(report)
+struct Run<'a> {
+    server: &'a Server,
+    options: &'a Options,
+    ledger: Ledger,
+    report: Report,
 }
 
-fn tail_latency(plan: &Plan, server: &Server) -> Result<Report, BenchError> {
-    let start = server.free_span(START, RECORDS_MAX)?;
-    let rate = plan.rate.unwrap_or(1_000.0);
-    let connections = plan.connections.unwrap_or(16);
-    let sent = Sent::new(start);
-    let watcher = Watcher::start(server.address, sent.clone())?;
-    let mut inner = Generated::singles("/data/fast", plan.seed, start, u64::MAX);
-    let mut number = start;
-    let mut feed = |request: &mut Request| {
-        sent.mark(number);
-        number += 1;
-        inner.next(request)
-    };
-    let load = Load { connections, rate: Some(rate), time_max: plan.time, warm_up: Duration::ZERO };
-    let meter = Meter::start(server)?;
-    let outcome = drive(server.address, load, &mut feed)?;
-    let (seen, skipped) = watcher.stop();
-    let mut report = meter.report(format!("tail-latency, {rate} records a second to one viewer"), server, &outcome)?;
-    check(&mut report, server, start)?;
-    if seen.len() != outcome.sent {
-        report.notes.push(format!("the viewer saw {} of {} records, and {skipped} skips", seen.len(), outcome.sent));
+impl Run<'_> {
+    fn form(&self, path: &'static str, content_type: &'static str, size: Size) -> Form<'_> {
+        Form { authority: &self.server.authority, path, content_type, size, source: None }
     }
-    report.tail = Some(Latency::of(&seen));
-    Ok(report)
-}
 
-fn viewers(plan: &Plan, server: &Server) -> Result<Vec<Report>, BenchError> {
-    let rate = plan.rate.unwrap_or(10_000.0);
-    let plan = Plan { rate: Some(rate), ..plan.clone() };
-    let mut reports = Vec::new();
-    for count in [0, plan.viewers] {
-        let crowd = Crowd::start(server.address, count)?;
-        let mut report = singles(Scenario::Fast, "/data/fast", &plan, server)?;
-        let (bytes, broken) = crowd.stop();
-        report.name = format!("viewers: {rate} records a second, {count} live viewers");
-        if count > 0 {
-            report.notes.push(format!("viewers read {} MiB, {broken} were cut off", bytes >> 20));
+    fn batches(&self, connections: usize) -> Prepared {
+        let form = self.form(BATCH, BATCH_TYPE, Size::Bytes(BATCH_BYTES));
+        Prepared::new(&form, self.options.seed, self.ledger.tag, connections, BATCHES_PER_SHARE)
+    }
+
+    fn singles(&self, path: &'static str, connections: usize) -> Prepared {
+        let form = self.form(path, SINGLE_TYPE, Size::Lines(1));
+        Prepared::new(&form, self.options.seed, self.ledger.tag, connections, SINGLES_PER_SHARE)
+    }
+
+    fn batch(&mut self) -> Result<(), ScenarioError> {
+        let connections = self.options.connections.unwrap_or(8);
+        let mut prepared = self.batches(connections);
+        self.ceilings(&prepared, None)?;
+        let load = Load {
+            prepared: &mut prepared,
+            connections,
+            pace: self.pace(),
+            until: Until::Records(self.options.records.unwrap_or(2_000_000)),
+            warm_up: Duration::ZERO,
+            counts_accepted: true,
+        };
+        let (outcomes, around) = self.measured(&mut [load], &mut [])?;
+        let mut phase = Phase::new("1 MiB of NDJSON a request", connections, None, &outcomes[0], &around);
+        if let (Some(ceilings), Some(found)) = (&self.report.ceilings, phase.found_per_second) {
+            phase.shares = vec![
+                ("loopback".to_owned(), found / ceilings.loopback_records_per_second),
+                ("a sonic-rs walk on one core".to_owned(), found / ceilings.walk_records_per_second),
+            ];
         }
-        reports.push(report);
+        if let Some(bytes) = self.server.stored_bytes() {
+            self.report.notes.push(format!("data folder at the end of the load: {} MB", bytes / 1_000_000));
+        }
+        self.report.phases.push(phase);
+        Ok(())
     }
-    Ok(reports)
+
+    fn pace(&self) -> Pace {
+        self.options.rate.map_or(Pace::Closed, Pace::Open)
+    }
+
+    fn single(&mut self, path: &'static str) -> Result<(), ScenarioError> {
+        let connections = self.options.connections.unwrap_or(64);
+        let mut prepared = self.singles(path, connections);
+        self.ceilings(&prepared, Some(connections))?;
+        self.single_phase("closed loop", &mut prepared, connections, Pace::Closed)?;
+        let reached = self.report.phases[0].per_second;
+        let rate = self.options.rate.unwrap_or((reached * OPEN_SHARE).round());
+        self.single_phase("open loop", &mut prepared, connections, Pace::Open(rate))?;
+        Ok(())
+    }
+
+    fn single_phase(
+        &mut self,
+        name: &str,
+        prepared: &mut Prepared,
+        connections: usize,
+        pace: Pace,
+    ) -> Result<(), ScenarioError> {
+        let load = Load {
+            prepared,
+            connections,
+            pace,
+            until: Until::Time(self.options.time + self.options.warm_up),
+            warm_up: self.options.warm_up,
+            counts_accepted: false,
+        };
+        let (outcomes, around) = self.measured(&mut [load], &mut [])?;
+        let asked = if let Pace::Open(rate) = pace { Some(rate) } else { None };
+        let mut phase = Phase::new(name, connections, asked, &outcomes[0], &around);
+        // What was found also tells of the time before and after the load, which says nothing about the rate here.
+        phase.found_per_second = None;
+        phase.found_seconds = None;
+        if let Some(found) = around.found {
+            let late = found.saturating_sub(around.wall).as_secs_f64() * 1e3;
+            self.report
+                .notes
+                .push(format!("{name}: all of it was found by a query {late:.0} ms after the last answer"));
+        }
+        if let Some(ceilings) = &self.report.ceilings
+            && let Some(null) = ceilings.null_requests_per_second
+        {
+            phase.shares = vec![
+                ("a server that keeps nothing".to_owned(), phase.per_second / null),
+                (
+                    "p50 of a 4 KiB fdatasync (latency, times)".to_owned(),
+                    phase.latency_us.p50 as f64 / ceilings.sync_4k_us.p50.max(1) as f64,
+                ),
+            ];
+        }
+        self.report.phases.push(phase);
+        Ok(())
+    }
+
+    fn tail_latency(&mut self) -> Result<(), ScenarioError> {
+        let connections = self.options.connections.unwrap_or(16);
+        let rate = self.options.rate.unwrap_or(1_000.0);
+        let mut prepared = self.singles(FAST, connections);
+        self.ceilings(&prepared, Some(connections))?;
+        let watch =
+            Watch::Latency { tag: self.ledger.tag, rate, began: None, latencies: Box::new(crate::drive::histogram()) };
+        let mut viewers = [Viewer::open(&self.server.authority, "/ws/logs", watch)?];
+        let load = Load {
+            prepared: &mut prepared,
+            connections,
+            pace: Pace::Open(rate),
+            until: Until::Time(self.options.time),
+            warm_up: Duration::ZERO,
+            counts_accepted: false,
+        };
+        let (outcomes, around) = self.measured(&mut [load], &mut viewers)?;
+        let [viewer] = &mut viewers;
+        self.wait_for_viewer(viewer)?;
+        let mut posted = Phase::new("post, until it is acknowledged", connections, Some(rate), &outcomes[0], &around);
+        posted.found_per_second = None;
+        posted.found_seconds = None;
+        let mut seen = posted.clone();
+        seen.name = "post, until a viewer has it".to_owned();
+        seen.latency_us = (&viewer.latencies()).into();
+        let Viewer { frames, bytes, seen: count, skipped, .. } = viewer;
+        self.report
+            .notes
+            .push(format!("the viewer saw {count} records in {frames} frames, {bytes} bytes; {skipped} were skipped"));
+        self.report.phases.extend([posted, seen]);
+        Ok(())
+    }
+
+    /// The last frames come up to 20 ms after the last answer.
+    fn wait_for_viewer(&self, viewer: &mut Viewer) -> Result<(), LoadError> {
+        let began = Instant::now();
+        let mut scratch = vec![0; 64 * 1024];
+        while viewer.seen + viewer.skipped < self.ledger.acknowledged && began.elapsed() < Duration::from_secs(2) {
+            viewer.read(&mut scratch)?;
+            std::thread::sleep(Duration::from_micros(100));
+        }
+        Ok(())
+    }
+
+    /// The same load twice: batches as fast as they are taken, beside them the records that viewers are fed with; once
+    /// without viewers, once with them.
+    fn viewers(&mut self) -> Result<(), ScenarioError> {
+        let connections = self.options.connections.unwrap_or(8);
+        let records = self.options.records.unwrap_or(2_000_000);
+        let mut batches = self.batches(connections);
+        let form = Form { source: Some(FED), ..self.form(BATCH, BATCH_TYPE, Size::Lines(FED_LINES)) };
+        let mut fed = Prepared::new(&form, self.options.seed, self.ledger.tag, 1, SINGLES_PER_SHARE / 8);
+        self.ceilings(&batches, None)?;
+        for count in [0, VIEWERS] {
+            let mut viewers = Vec::new();
+            for _ in 0..count {
+                viewers.push(Viewer::open(&self.server.authority, &format!("/ws/logs?source={FED}"), Watch::Count)?);
+            }
+            let mut loads = [
+                Load {
+                    prepared: &mut batches,
+                    connections,
+                    pace: Pace::Closed,
+                    until: Until::Records(records),
+                    warm_up: Duration::ZERO,
+                    counts_accepted: true,
+                },
+                Load {
+                    prepared: &mut fed,
+                    connections: 1,
+                    pace: Pace::Open(FED_PER_SECOND / FED_LINES as f64),
+                    until: Until::OthersEnd,
+                    warm_up: Duration::ZERO,
+                    counts_accepted: true,
+                },
+            ];
+            let (outcomes, around) = self.measured(&mut loads, &mut viewers)?;
+            let name = format!("1 MiB of NDJSON a request, {count} viewers");
+            let phase = Phase::new(&name, connections, None, &outcomes[0], &around);
+            if count > 0 {
+                let seen: u64 = viewers.iter().map(|viewer| viewer.seen).sum();
+                let skipped: u64 = viewers.iter().map(|viewer| viewer.skipped).sum();
+                self.report.notes.push(format!(
+                    "of {} records that were for them, the viewers saw {} each on average and were told of {} skipped; \
+                     reading them is in the client's CPU, so that rates of this phase are lower for that alone",
+                    thousands(outcomes[1].records as f64),
+                    thousands(seen as f64 / count as f64),
+                    thousands(skipped as f64 / count as f64),
+                ));
+            }
+            self.report.phases.push(phase);
+        }
+        let [alone, watched] = &self.report.phases[..] else { return Ok(()) };
+        let rate = 1.0 - watched.per_second / alone.per_second;
+        let cpu = watched.server_cpu_seconds_per_million.zip(alone.server_cpu_seconds_per_million);
+        let cpu =
+            cpu.map_or(String::new(), |(with, without)| format!(", {:+.1} % CPU", (with / without - 1.0) * 100.0));
+        self.report.notes.push(format!("{VIEWERS} viewers cost ingestion {:.1} % of its rate{cpu}", rate * 100.0));
+        Ok(())
+    }
+
+    fn ceilings(&mut self, prepared: &Prepared, null: Option<usize>) -> Result<(), ScenarioError> {
+        if !self.options.ceilings {
+            return Ok(());
+        }
+        let folder = |source| ScenarioError::Folder { path: self.options.out.clone(), source };
+        let ceilings = ceiling::measure(prepared, &self.options.out).map_err(folder)?;
+        let null = match null {
+            Some(connections) => {
+                let form = self.form(FAST, SINGLE_TYPE, Size::Lines(1));
+                Some(ceiling::requests(&form, self.options.seed, connections)?)
+            }
+            None => None,
+        };
+        self.report.ceilings = Some(CeilingFigures::new(&ceilings, null));
+        Ok(())
+    }
+
+    /// Runs loads, waits until queries find what they brought, and tells what it took.
+    fn measured(
+        &mut self,
+        loads: &mut [Load],
+        viewers: &mut [Viewer],
+    ) -> Result<(Vec<Outcome>, Around), ScenarioError> {
+        let server = self.server;
+        let before_total = server.total()?;
+        let before_acknowledged = self.ledger.acknowledged;
+        if let Some(pid) = server.pid
+            && !process::reset_peak(pid)
+        {
+            self.report.notes.push("the server's peak memory is since its start: it could not be reset".to_owned());
+        }
+        let (cpu, own, began) = (server.cpu(), process::own_cpu(), Instant::now());
+        let (outcomes, result) = drive(&server.authority, loads, viewers, &mut self.ledger);
+        let client_cpu = process::own_cpu().saturating_sub(own);
+        let wall = began.elapsed();
+        let acknowledged = self.ledger.acknowledged - before_acknowledged;
+        if let Err(error) = result {
+            self.report.broke = Some(error.to_string());
+        }
+        let mut found = None;
+        while found.is_none() && began.elapsed() < wall + FOUND_MAX {
+            match server.total() {
+                Ok(total) if total >= before_total + acknowledged => found = Some(began.elapsed()),
+                Ok(_) => std::thread::sleep(LOOK_AGAIN),
+                Err(error) => {
+                    self.report.notes.push(format!("it could not be seen whether all was found: {error}"));
+                    break;
+                }
+            }
+        }
+        if found.is_none() && self.report.broke.is_none() {
+            let late = FOUND_MAX.as_secs();
+            self.report.broke = Some(format!("{late} s after the last answer, queries do not find all of it"));
+        }
+        let around = Around {
+            server_cpu: server.cpu().zip(cpu).map(|(after, before)| after.saturating_sub(before)),
+            client_cpu,
+            wall,
+            server_peak: server.pid.and_then(process::peak_memory),
+            found,
+            acknowledged,
+        };
+        Ok((outcomes, around))
+    }
+
+    /// Asks the store for all its records.
+    fn check(&mut self) {
+        let asked = (|| {
+            let mut client = Client::connect(&self.server.authority)?;
+            let answer = client.get("/logs/export?format=ndjson")?;
+            match answer.status {
+                200 => self.ledger.compare(answer),
+                status => Err(std::io::Error::other(format!("the export was answered {status}"))),
+            }
+        })();
+        match asked {
+            Ok(stored) => self.report.records = Some(Records::new(&self.ledger, &stored)),
+            Err(error) => {
+                let what = format!("the store could not be asked for its records: {error}");
+                self.report.broke.get_or_insert(what);
+            }
+        }
+    }
 }

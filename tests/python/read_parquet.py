@@ -67,7 +67,7 @@ def main():
     want = {}
     for line in export.read_text().splitlines():
         record = json.loads(line)
-        want[record.pop("id")] = {key: value for key, value in record.items() if key != "timestamp"}
+        want[record["id"]] = {key: value for key, value in record.items() if key not in ("id", "timestamp")}
     files = live_files(store)
     got = {}
     for path in files:
