@@ -40,7 +40,9 @@ fn run(cli: &Cli, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let settings = || {
         let levels: Vec<&ArgMatches> =
             std::iter::once(matches).chain(matches.subcommand().map(|(_, inner)| inner)).collect();
-        Config::load(cli.config.file.as_deref(), &levels)
+        let config = Config::load(cli.config.file.as_deref(), &levels)?;
+        record::format::install(config.settings.patterns.0.clone());
+        Ok::<_, config::ConfigError>(config)
     };
     match cli.command.as_ref().unwrap_or(&Command::Serve) {
         Command::Serve => serve::run(settings()?),

@@ -46,7 +46,7 @@ export const barTotals = () => data.bars.map(total);
 
 function nice(max) {
   const ten = 10 ** Math.floor(Math.log10(Math.max(max, 1)));
-  return [1, 2, 2.5, 5, 10].map(n => n * ten).find(n => n >= max / 3) ?? ten * 10;
+  return [1, 2, 2.5, 5, 10].map(n => n * ten).find(n => n >= max / 4) ?? ten * 10;
 }
 const axisTime = t => { const [, , , H, M] = parts(t); return data.step >= 43200 || (H === 0 && M === 0) ? day(t).slice(5) : clock(t, data.step < 60 && data.bars.length * data.step < 300 ? 's' : 'm'); };
 const layout = () => { const W = plot.clientWidth, H = plot.clientHeight, left = W < 500 ? 30 : 38; return { W, H, left, base: H - 18, bw: (W - left) / data.bars.length }; };
@@ -95,7 +95,7 @@ function tell(a, b = a) {
 }
 function idle() {
   const bar = span(data.step);
-  read.replaceChildren(h('span', {}, `${bar[0].toUpperCase() + bar.slice(1)} a bar. Drag to select, wheel to move in time.`), zooms.length ? h('button', { type: 'button', class: 'link', on: { click: zoomOut } }, 'Zoom out') : '');
+  read.replaceChildren(h('span', {}, `${bar[0].toUpperCase() + bar.slice(1)} a bar. Drag to select${matchMedia('(pointer: coarse), (max-width: 620px)').matches ? '' : ', wheel to move in time'}.`), zooms.length ? h('button', { type: 'button', class: 'link', on: { click: zoomOut } }, 'Zoom out') : '');
 }
 const show = () => (brush ? tell(...brush) : cursorBar != null ? tell(cursorBar) : idle());
 
@@ -148,10 +148,11 @@ plot.addEventListener('keydown', event => {
   const n = data.bars.length, step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
   if (step && event.shiftKey) { brush ??= [cursorBar ?? n - 1, cursorBar ?? n - 1]; const end = step < 0 ? 0 : 1; brush[end] = Math.max(0, Math.min(n - 1, brush[end] + step)); }
   else if (step) { cursorBar = Math.max(0, Math.min(n - 1, (cursorBar ?? (step < 0 ? n : -1)) + step)); brush = [cursorBar, cursorBar]; }
-  else if (event.key === 'Enter') return zoom();
-  else if (event.key === '0') return zoomOut();
-  else return;
+  else if (event.key !== 'Enter' && event.key !== '0') return;
+  // The page's own keys must not act on it again.
   event.preventDefault();
+  event.stopPropagation();
+  if (!step) return event.key === '0' ? zoomOut() : zoom();
   paint();
   show();
 });

@@ -57,7 +57,13 @@ function section(title, field, answer, extra) {
   const more = hidden > 0 && h('button', { type: 'button', class: 'more', on: { click: () => { facets.more.add(field); paint(); } } }, `${num(hidden)} more…`);
   return h('section', {}, h('h2', {}, extra || title, named.length ? h('button', { type: 'button', 'aria-label': 'clear ' + title, on: { click: () => set({ q: without(state.q, field) }) } }, 'clear') : null), items.length ? h('ul', {}, items) : h('p', { class: 'more' }, answer ? 'none' : '…'), more);
 }
+// A click that is under way must find its button again: while a pointer is down nothing is replaced.
+let isDown = false, isLate = false;
+aside.addEventListener('pointerdown', () => { isDown = true; });
+for (const type of ['pointerup', 'pointercancel']) addEventListener(type, () => { isDown = false; if (isLate) setTimeout(paint, 0); });
 export function paint() {
+  if (isDown) { isLate = true; return; }
+  isLate = false;
   const chooser = h('select', { class: 'key', 'aria-label': 'Metadata key', on: { change: e => { facets.key = e.target.value; facets.metadata = null; kept.set('facet', facets.key); load(); } } }, [...new Set([facets.key, ...metadataKeys().map(k => k[0])])].filter(Boolean).map(key => h('option', { value: key, selected: key === facets.key }, 'metadata.' + key)));
   const focused = document.activeElement?.closest?.('#facets') ? [...aside.querySelectorAll('button, select')].indexOf(document.activeElement) : -1;
   aside.replaceChildren(h('header', {}, 'Filters', h('button', { type: 'button', class: 'icon', 'aria-label': 'Close', on: { click: show } }, icon('i-close'))),

@@ -80,6 +80,7 @@ export function mode(q, field, val) {
 
 // Sets, drops or turns one value of a field; the rest of the query stays.
 export function toggle(q, field, val, not) {
+  field = plainField(field);
   const list = tokens(q), had = mode(q, field, val), values = { in: [], out: [] };
   const rest = [];
   for (const token of list) {

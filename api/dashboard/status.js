@@ -4,9 +4,9 @@ import { ask, aborted } from './api.js';
 
 const main = $('#p-status');
 const size = n => bytes(n).join(' ');
-export function table(heads, rows) {
+export function table(label, heads, rows) {
   const bare = heads.map(t => t.replace(/^[#~]/, '')), cls = t => (t.startsWith('#') ? 'num' : t.startsWith('~') ? 'hide' : null);
-  return h('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': bare.join(', ') }, h('table', {}, h('thead', {}, h('tr', {}, heads.map((t, i) => h('th', { scope: 'col', class: cls(t) }, bare[i])))), h('tbody', {}, rows.map(r => h('tr', {}, r.map((c, i) => h('td', { class: cls(heads[i]) }, c)))))));
+  return h('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': label }, h('table', {}, h('thead', {}, h('tr', {}, heads.map((t, i) => h('th', { scope: 'col', class: cls(t) }, bare[i])))), h('tbody', {}, rows.map(r => h('tr', {}, r.map((c, i) => h('td', { class: cls(heads[i]) }, c)))))));
 }
 // Prometheus' text: [name, labels, value].
 export function metrics(text) {
@@ -52,12 +52,12 @@ export async function paint() {
     h('p', { class: 'lead' }, stats ? `${rate(stats.per_second)} records a second come in, ${num(stats.total)} are stored${quantile(all, 'logboom_ack_seconds', .99) != null ? `, and 99 of 100 answers took ${ms(quantile(all, 'logboom_ack_seconds', .99))}` : ''}. ` : '', queue ? (queue.depth ? `${plural(queue.depth, 'batch', 'batches')} wait for the store, the oldest for ${rate(queue.oldest_seconds)} s.` : 'Nothing waits for the store.') : ''),
     wrong.map(([name, part]) => h('div', { class: 'need' }, h('p', {}, glyph(part.status === 'down' ? 'ERROR' : 'WARN'), h('b', {}, WORDS[name] ?? name), ': ', part.detail))),
     h('h2', {}, 'On the way from socket to search'),
-    table(['Part', 'State', 'In words'], Object.entries(health.parts).map(([name, part]) => [WORDS[name] ?? name, stateOf(part.status), part.detail])),
+    table('Parts', ['Part', 'State', 'In words'], Object.entries(health.parts).map(([name, part]) => [WORDS[name] ?? name, stateOf(part.status), part.detail])),
     h('div', { class: 'two' },
-      h('div', {}, h('h2', {}, 'Doors'), table(['Door', '#Records'], doors.map(([door, n]) => [{ direct: '/data/', fast: '/data/fast', batch: '/data/batch', parse: '/parse/auto' }[door], num(n)])), rejects.length ? [h('h2', {}, 'Refused'), table(['Why', '#Times'], rejects.map(m => [m[1].code, num(m[2])]))] : ''),
-      h('div', {}, h('h2', {}, 'Queue'), queue ? table([queue.kind === 'redis' ? 'Stream' : 'Shard', '#Batches', '#Bytes', '#Oldest'], queue.streams.map(q => [q.name ?? '', num(q.batches ?? q.depth ?? 0), q.bytes == null ? '' : size(q.bytes), q.batches ? `${rate(q.oldest_seconds ?? 0)} s` : ''])) : h('p', {}, 'It does not answer.'))),
+      h('div', {}, h('h2', {}, 'Doors'), table('Doors', ['Door', '#Records'], doors.map(([door, n]) => [{ direct: '/data/', fast: '/data/fast', batch: '/data/batch', parse: '/parse/auto' }[door], num(n)])), rejects.length ? [h('h2', {}, 'Refused'), table('Refused', ['Why', '#Times'], rejects.map(m => [m[1].code, num(m[2])]))] : ''),
+      h('div', {}, h('h2', {}, 'Queue'), queue ? table('Queue', [queue.kind === 'redis' ? 'Stream' : 'Shard', '#Batches', '#Bytes', '#Oldest'], queue.streams.map(q => [q.name ?? '', num(q.batches ?? q.depth ?? 0), q.bytes == null ? '' : size(q.bytes), q.batches ? `${rate(q.oldest_seconds ?? 0)} s` : ''])) : h('p', {}, 'It does not answer.'))),
     h('div', { class: 'two' },
-      h('div', {}, h('h2', {}, 'Store'), table(['What', '#Now'], [['Records in files', num(get('logboom_store_rows'))], ['Files', num(get('logboom_store_files'))], ['Bytes in files', size(get('logboom_store_bytes'))], ['Records in memory', num(get('logboom_memory_rows'))], ['Failed writes', num(get('logboom_flush_failures'))]])),
-      h('div', {}, h('h2', {}, 'Who is here'), table(['What', '#Now'], [['Connections', num(get('logboom_connections'))], ['Live tails', num(get('logboom_viewers'))], ['Bytes taken in', size(get('logboom_ingest_bytes'))], ['Sync to disk, 99 %', ms(quantile(all, 'logboom_fsync_seconds', .99))], ['Faults in connections', num(get('logboom_connection_panics'))]]))),
+      h('div', {}, h('h2', {}, 'Store'), table('Store', ['What', '#Now'], [['Records in files', num(get('logboom_store_rows'))], ['Files', num(get('logboom_store_files'))], ['Bytes in files', size(get('logboom_store_bytes'))], ['Records in memory', num(get('logboom_memory_rows'))], ['Failed writes', num(get('logboom_flush_failures'))]])),
+      h('div', {}, h('h2', {}, 'Who is here'), table('Who is here', ['What', '#Now'], [['Connections', num(get('logboom_connections'))], ['Live tails', num(get('logboom_viewers'))], ['Bytes taken in', size(get('logboom_ingest_bytes'))], ['Sync to disk, 99 %', ms(quantile(all, 'logboom_fsync_seconds', .99))], ['Faults in connections', num(get('logboom_connection_panics'))]]))),
     h('p', { class: 'lead' }, 'The same for machines: ', ['/health', '/queue/status', '/metrics', '/api/docs'].flatMap((path, i) => [i ? ' · ' : '', h('a', { class: 'link', href: path }, path)])));
 }

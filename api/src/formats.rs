@@ -3,9 +3,8 @@
 use record::format::{FormatInfo, registry};
 use serde::Serialize;
 use utoipa::ToSchema;
-use warp::reply;
 
-use crate::answer::json_of;
+use crate::answer::{Answer, json_of};
 use crate::error::ApiError;
 use crate::params::Params;
 
@@ -35,18 +34,43 @@ impl From<&'static FormatInfo> for Format {
     }
 }
 
-pub fn formats(params: Params) -> Result<reply::Response, ApiError> {
+pub fn formats(params: Params) -> Result<Answer, ApiError> {
     params.end()?;
     json_of(&Formats { formats: registry().iter().map(|parser| parser.info().into()).collect() })
 }
 
 #[derive(Serialize, ToSchema)]
 pub struct Patterns {
-    /// Regex and grok patterns that lines are tried against.
-    patterns: Vec<Format>,
+    /// Lines are held to one by its name, as `?format=` has it.
+    patterns: Vec<Pattern>,
+    /// What grok expressions are made of.
+    grok: Vec<GrokPattern>,
 }
 
-pub fn patterns(params: Params) -> Result<reply::Response, ApiError> {
+/// A predefined pattern.
+#[derive(Serialize, ToSchema)]
+pub struct Pattern {
+    #[serde(flatten)]
+    format: Format,
+    /// A regular expression whose named groups are fields, or a grok expression.
+    expression: &'static str,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct GrokPattern {
+    #[schema(example = "LOGLEVEL")]
+    name: &'static str,
+    expression: &'static str,
+}
+
+pub fn patterns(params: Params) -> Result<Answer, ApiError> {
     params.end()?;
-    json_of(&Patterns { patterns: Vec::new() })
+    let patterns = record::format::patterns().iter();
+    let grok = record::format::GROK_PATTERNS.iter();
+    json_of(&Patterns {
+        patterns: patterns
+            .map(|pattern| Pattern { format: (&pattern.info).into(), expression: pattern.expression })
+            .collect(),
+        grok: grok.map(|&(name, expression)| GrokPattern { name, expression }).collect(),
+    })
 }

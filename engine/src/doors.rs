@@ -439,7 +439,7 @@ impl Session {
         let limits =
             IntakeLimits { line_bytes_max: config.line_bytes_max, whole_bytes_max: config.atomic_body_bytes_max };
         let mut batch = BatchBody {
-            intake: Intake::new(ask.input, shard.builders.take(), limits),
+            intake: Intake::new(ask.input.clone(), ask.multiline.clone(), shard.builders.take(), limits),
             committed: 0,
             received: crate::clock::now(),
         };

@@ -53,6 +53,9 @@ pub async fn relay(shard: &Rc<Shard>, client: &mut Conn, head: &Head) -> io::Res
     if let Err(error) = sidecar.send(&request_head(head), ANSWER_TIME_MAX).await {
         return Ok(Relayed::Answer(unavailable(&error)));
     }
+    if head.expects_continue && client.bytes().is_empty() {
+        client.send(b"HTTP/1.1 100 Continue\r\n\r\n", ANSWER_TIME_MAX).await?;
+    }
     if !forward_body(client, &mut sidecar, head).await? {
         return Ok(Relayed::End);
     }

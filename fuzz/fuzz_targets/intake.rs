@@ -1,7 +1,7 @@
 //! Any bytes as a body, of each type and in any pieces: what becomes of its records does not depend on the pieces.
 #![no_main]
 
-use engine::ingest::ask::Input;
+use engine::ingest::ask::{Input, LineFormat};
 use engine::ingest::{Intake, IntakeLimits, Tools};
 use libfuzzer_sys::fuzz_target;
 use record::format::LineParser;
@@ -14,10 +14,10 @@ fuzz_target!(|data: &[u8]| {
     let input = match choice % 4 {
         0 => Input::Json,
         1 => Input::Ndjson,
-        2 => Input::Lines(None),
+        2 => Input::Lines(LineFormat::Detected),
         _ => Input::Unsaid,
     };
-    let whole = take(input, body, body.len().max(1));
+    let whole = take(input.clone(), body, body.len().max(1));
     let piece = usize::from(choice / 4) + 1;
     assert_eq!(whole, take(input, body, piece), "in pieces of {piece}");
 });
@@ -28,7 +28,7 @@ fn take(input: Input, body: &[u8], piece: usize) -> Option<(u64, u64, Vec<u8>)> 
     let mut ids = IdSource::new(|| 0);
     let context = Context::new(Timestamp::MIN, &Zone::UTC);
     let mut tools = Tools { parser: &mut parser, ids: &mut ids, context: &context };
-    let mut intake = Intake::new(input, BatchBuilder::new(1), LIMITS);
+    let mut intake = Intake::new(input, None, BatchBuilder::new(1), LIMITS);
     for piece in body.chunks(piece) {
         intake.feed(piece, &mut tools).ok()?;
     }

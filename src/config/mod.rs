@@ -19,6 +19,8 @@ pub use settings::{SETTINGS, Setting, Settings, Sidecar};
 /// Read in the current folder, where it exists.
 const FILE: &str = "logboom.toml";
 const DOT_ENV: &str = ".env";
+/// The table of the file that holds formats of the user's own.
+const PATTERNS: &str = "patterns";
 /// A setting named in the environment that is this many letters from a known one is taken for a slip of the pen.
 /// Others are left alone: Kubernetes sets `LOGBOOM_PORT` and the like for a service of that name.
 const SLIP_LETTERS_MAX: usize = 2;
@@ -128,6 +130,10 @@ impl Config {
             ConfigError::NotToml { path: path.to_owned(), reason: format!("{place}{}", error.message().trim()) }
         })?;
         for (key, value) in table {
+            if key == PATTERNS {
+                self.read_patterns(path, &value)?;
+                continue;
+            }
             let Some(setting) = SETTINGS.iter().find(|setting| setting.key == key) else {
                 let nearest = nearest(&key, |setting| setting.key).0.key;
                 return Err(ConfigError::UnknownKey { path: path.to_owned(), key, nearest });
@@ -140,6 +146,39 @@ impl Config {
                     return Err(ConfigError::Value { name: key, text: value.type_str().to_owned(), from, reason });
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// `[patterns]`: each key a name, each value an expression, or a table of `expression` and `time_format`.
+    fn read_patterns(&mut self, path: &Path, value: &toml::Value) -> Result<(), ConfigError> {
+        let wrong = |name: &str, text: &toml::Value, reason: String| ConfigError::Value {
+            name: format!("{PATTERNS}.{name}"),
+            text: toml_text(text).unwrap_or_else(|| text.type_str().to_owned()),
+            from: From::File(path.to_owned()),
+            reason,
+        };
+        let form = || "write NAME = 'expression', or [patterns.NAME] with expression and time_format".to_owned();
+        let table = value.as_table().ok_or_else(|| wrong("", value, form()))?;
+        for (name, value) in table {
+            if record::format::by_name(name).is_some() || name == "auto" {
+                return Err(wrong(name, value, "a format of this name is built in: choose another".to_owned()));
+            }
+            let (expression, time_format) = match value {
+                toml::Value::Table(fields) => {
+                    if let Some(key) = fields.keys().find(|key| !["expression", "time_format"].contains(&key.as_str()))
+                    {
+                        return Err(wrong(name, value, format!("`{key}` is no part of a pattern; {}", form())));
+                    }
+                    let text = |key| fields.get(key).and_then(toml::Value::as_str);
+                    (text("expression"), text("time_format"))
+                }
+                value => (value.as_str(), None),
+            };
+            let expression = expression.ok_or_else(|| wrong(name, value, form()))?;
+            let pattern = record::format::Pattern::from_settings(name, expression, time_format)
+                .map_err(|error| wrong(name, value, error.to_string()))?;
+            self.settings.patterns.0.push(pattern);
         }
         Ok(())
     }
@@ -196,7 +235,7 @@ fn check(settings: &Settings) -> Result<(), String> {
     not_below("body_bytes_max", config.body_bytes_max, "atomic_body_bytes_max", config.atomic_body_bytes_max as u64)?;
     within("discard_bytes_max", config.discard_bytes_max, 8 * MIB, u64::MAX)?;
     within("head_bytes_max", config.head_bytes_max as u64, 1024, MIB)?;
-    within("headers_max", config.headers_max as u64, 16, 4096)?;
+    within("headers_max", config.headers_max as u64, 16, engine::http::head::HEADERS_MAX as u64)?;
     within("connections_max", config.connections_max as u64, 1, 1_000_000)?;
     // A segment must hold the largest batch with room to spare.
     within("segment_bytes", config.segment_bytes, 4 * MIB, 4096 * MIB)?;

@@ -10,11 +10,28 @@ pub struct Settings {
     pub api: Sidecar,
     /// What is told on stderr.
     pub log_level: String,
+    /// Formats of the user's own: `[patterns]` of the file.
+    pub patterns: Patterns,
+}
+
+/// Compiled patterns, which live as long as the process.
+#[derive(Clone, Default)]
+pub struct Patterns(pub Vec<&'static dyn record::format::Parser>);
+
+impl std::fmt::Debug for Patterns {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_list().entries(self.0.iter().map(|parser| parser.info().name)).finish()
+    }
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings { engine: engine::Config::default(), api: Sidecar::default(), log_level: "info".to_owned() }
+        Settings {
+            engine: engine::Config::default(),
+            api: Sidecar::default(),
+            log_level: "info".to_owned(),
+            patterns: Patterns::default(),
+        }
     }
 }
 

@@ -91,10 +91,7 @@ fn tail_shows_what_arrives_and_waits_for_a_restart() {
     let mut tail = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(tail.stdout.take().unwrap()).lines();
     let post = |server: &Server, message: &str| {
-        assert_eq!(
-            server.post("/data/fast", "application/json", format!(r#"{{"level":"INFO","message":"no"}}"#)).status,
-            202
-        );
+        assert_eq!(server.post("/data/fast", "application/json", r#"{"level":"INFO","message":"no"}"#).status, 202);
         let record = format!(r#"{{"level":"ERROR","message":"{message}"}}"#);
         assert_eq!(server.post("/data/fast", "application/json", record).status, 202);
     };

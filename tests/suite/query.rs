@@ -21,7 +21,7 @@ fn line(index: usize) -> String {
         index % 4,
         index % 3,
         index % 7,
-        index % 2 == 0,
+        index.is_multiple_of(2),
         index % 5,
     ) + "\n"
 }

@@ -1,7 +1,9 @@
 //! What a request asks of a door, decided on its head alone.
 
+use std::sync::Arc;
+
 use record::Zone;
-use record::format::{self, Parser};
+use record::format::{self, Mode, Multiline, Parser, Pattern};
 
 use crate::http::{Coding, Head, Reply, head::query_params};
 
@@ -41,15 +43,35 @@ impl Door {
     }
 }
 
+/// What lines of text are held to.
+#[derive(Clone)]
+pub enum LineFormat {
+    /// Each line's format is found out.
+    Detected,
+    Known(&'static dyn Parser),
+    /// An expression that came with the request.
+    Pattern(Arc<Pattern>),
+}
+
+impl LineFormat {
+    pub fn mode(&self) -> Mode<'_> {
+        match self {
+            LineFormat::Detected => Mode::Auto,
+            LineFormat::Known(parser) => Mode::Named(*parser),
+            LineFormat::Pattern(pattern) => Mode::Named(&**pattern),
+        }
+    }
+}
+
 /// What a body is.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub enum Input {
     /// `application/json`: one document, or a line each where the first is one by itself.
     Json,
     /// A JSON value a line.
     Ndjson,
-    /// Lines of text: detected, or of the format named.
-    Lines(Option<&'static dyn Parser>),
+    /// Lines of text.
+    Lines(LineFormat),
     /// No type, or the one that curl sends without being told: JSON where it is, else lines.
     Unsaid,
 }
@@ -66,6 +88,8 @@ pub struct Ask {
     pub unwrap: bool,
     /// `/parse/auto?store=true`.
     pub store: bool,
+    /// Which lines of text go on with the record before them.
+    pub multiline: Option<Multiline>,
 }
 
 /// What holds where a request does not say.
@@ -91,8 +115,9 @@ impl Ask {
             zone: defaults.zone.clone(),
             unwrap: defaults.unwrap,
             store: false,
+            multiline: None,
         };
-        let mut named = None;
+        let (mut named, mut expression, mut time_format) = (None, None, None);
         if !head.query.is_empty() {
             for (key, value) in query_params(&head.query) {
                 match &*key {
@@ -102,11 +127,20 @@ impl Ask {
                     "unwrap" => ask.unwrap = flag("unwrap", &value)?,
                     "store" => ask.store = flag("store", &value)?,
                     "timezone" => ask.zone = zone(&value)?,
+                    "pattern" => expression = Some(value),
+                    "time_format" => time_format = Some(value),
+                    "multiline" => ask.multiline = Some(multiline(&value)?),
                     _ => {}
                 }
             }
         }
-        ask.input = input(door, head.content_type.as_deref(), named.as_deref())?;
+        let named = match (named, expression) {
+            (Some(_), Some(_)) => return Err(two_formats()),
+            (Some(name), None) => Some(parser(&name)?),
+            (None, Some(expression)) => Some(pattern(&expression, time_format.as_deref())?),
+            (None, None) => None,
+        };
+        ask.input = input(door, head.content_type.as_deref(), named)?;
         Ok(ask)
     }
 }
@@ -124,27 +158,46 @@ pub fn zone(name: &str) -> Result<Zone, Reply> {
     Zone::parse(name).map_err(|error| Reply::error(400, "unknown_timezone", &error.to_string()))
 }
 
-/// The parser of a format's name; `auto` is none.
-pub fn parser(name: &str) -> Result<Option<&'static dyn Parser>, Reply> {
+/// The format of a name.
+pub fn parser(name: &str) -> Result<LineFormat, Reply> {
     if name == "auto" {
-        return Ok(None);
+        return Ok(LineFormat::Detected);
     }
     match format::by_name(name) {
-        Some(parser) => Ok(Some(parser)),
+        Some(parser) => Ok(LineFormat::Known(parser)),
         None => {
             let names: Vec<_> = format::registry().iter().map(|parser| parser.info().name).collect();
-            let message = format!("format `{name}` is not known: use auto, {}", names.join(", "));
+            let message = format!(
+                "format `{name}` is not known: use auto, {}, or a pattern of GET /parse/patterns",
+                names.join(", ")
+            );
             Err(Reply::error(400, "unknown_format", &message))
         }
     }
 }
 
-fn input(door: Door, content_type: Option<&str>, format: Option<&str>) -> Result<Input, Reply> {
+/// A regular or grok expression.
+pub fn pattern(expression: &str, time_format: Option<&str>) -> Result<LineFormat, Reply> {
+    match Pattern::new(expression, time_format) {
+        Ok(pattern) => Ok(LineFormat::Pattern(Arc::new(pattern))),
+        Err(error) => Err(Reply::error(400, "malformed_pattern", &error.to_string())),
+    }
+}
+
+pub fn multiline(rule: &str) -> Result<Multiline, Reply> {
+    Multiline::parse(rule).map_err(|error| Reply::error(400, "malformed_multiline", &error.to_string()))
+}
+
+pub fn two_formats() -> Reply {
+    Reply::error(400, "malformed_parameter", "both format and pattern are given: give one of them")
+}
+
+fn input(door: Door, content_type: Option<&str>, format: Option<LineFormat>) -> Result<Input, Reply> {
     let takes_lines = matches!(door, Door::Batch | Door::Parse);
-    if let Some(name) = format
+    if let Some(format) = format
         && takes_lines
     {
-        return parser(name).map(Input::Lines);
+        return Ok(Input::Lines(format));
     }
     let essence = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     match &*essence {
@@ -162,7 +215,7 @@ fn input(door: Door, content_type: Option<&str>, format: Option<&str>) -> Result
             Ok(Input::Ndjson)
         }
         json if json.starts_with("application/") && json.ends_with("+json") => Ok(Input::Json),
-        text if text.starts_with("text/") && takes_lines => Ok(Input::Lines(None)),
+        text if text.starts_with("text/") && takes_lines => Ok(Input::Lines(LineFormat::Detected)),
         other => {
             let want = match takes_lines {
                 true => "application/json, application/x-ndjson or text/plain",
@@ -191,8 +244,9 @@ mod tests {
             Ok(ask) => match ask.input {
                 Input::Json => "json".into(),
                 Input::Ndjson => "ndjson".into(),
-                Input::Lines(None) => "lines".into(),
-                Input::Lines(Some(parser)) => parser.info().name.into(),
+                Input::Lines(LineFormat::Detected) => "lines".into(),
+                Input::Lines(LineFormat::Known(parser)) => parser.info().name.into(),
+                Input::Lines(LineFormat::Pattern(pattern)) => pattern.info().name.into(),
                 Input::Unsaid => "unsaid".into(),
             },
             Err(reply) => reply.status.to_string(),
@@ -209,6 +263,10 @@ mod tests {
             (Door::Batch, "format=auto", "application/json", "lines"),
             (Door::Batch, "format=klingon", "text/plain", "400"),
             (Door::Batch, "", "application/x-www-form-urlencoded", "unsaid"),
+            (Door::Batch, "pattern=(%3FP<message>.*)", "text/plain", "pattern"),
+            (Door::Batch, "pattern=(", "text/plain", "400"),
+            (Door::Batch, "pattern=(%3FP<a>.)&format=json", "text/plain", "400"),
+            (Door::Batch, "multiline=sometimes", "text/plain", "400"),
             (Door::Batch, "", "image/png", "415"),
             (Door::Fast, "", "text/plain", "415"),
             (Door::Direct, "", "application/x-ndjson", "415"),

@@ -5,10 +5,10 @@
 //! Nothing here waits. A body up to `atomic_body_bytes_max` is all or nothing, which is the caller's business: it
 //! commits the stage, or drops it.
 
-use record::format::{LineParser, Mode, Reject};
+use record::format::{Joined, Joiner, LineParser, Mode, Multiline, Reject};
 use record::{BatchBuilder, Context, IdSource};
 
-use super::ask::Input;
+use super::ask::{Input, LineFormat};
 use super::split::{ArrayError, ArraySplitter, LineSplitter, Piece};
 use super::stage::{Stage, Staged};
 use crate::http::Reply;
@@ -28,6 +28,7 @@ pub struct IntakeLimits {
 pub struct Intake {
     shape: Shape,
     input: Input,
+    multiline: Option<Multiline>,
     limits: IntakeLimits,
     records: Records,
 }
@@ -35,24 +36,45 @@ pub struct Intake {
 enum Shape {
     /// The first bytes have not told yet.
     Unknown(Vec<u8>),
-    Lines(LineSplitter, Strictness),
+    Lines(Lines),
     Array(ArraySplitter),
     /// Gathered until its end tells what it is.
     Whole(Vec<u8>),
 }
 
-#[derive(Clone, Copy)]
+/// Lines under way.
+struct Lines {
+    splitter: LineSplitter,
+    strictness: Strictness,
+    joiner: Option<Joiner>,
+}
+
+#[derive(Clone)]
 enum Strictness {
     Json,
-    Text(Option<&'static dyn record::format::Parser>),
+    Text(LineFormat),
 }
 
 impl Strictness {
-    fn mode(self) -> Mode<'static> {
+    fn mode(&self) -> Mode<'_> {
         match self {
             Strictness::Json => Mode::Json,
-            Strictness::Text(None) => Mode::Auto,
-            Strictness::Text(Some(parser)) => Mode::Named(parser),
+            Strictness::Text(format) => format.mode(),
+        }
+    }
+}
+
+impl Lines {
+    fn feed(&mut self, bytes: &[u8], records: &mut Records, tools: &mut Tools) {
+        let (mode, joiner) = (self.strictness.mode(), &mut self.joiner);
+        self.splitter.feed(bytes, &mut |piece| records.line(piece, mode, joiner, tools));
+    }
+
+    fn end(&mut self, records: &mut Records, tools: &mut Tools) {
+        let (mode, joiner) = (self.strictness.mode(), &mut self.joiner);
+        self.splitter.end(&mut |piece| records.line(piece, mode, joiner, tools));
+        if let Some(joined) = joiner.as_mut().and_then(Joiner::finish) {
+            records.joined(joined, mode, tools);
         }
     }
 }
@@ -193,7 +215,33 @@ pub struct Tools<'t> {
 }
 
 impl Records {
-    fn line(&mut self, piece: Piece, mode: Mode, tools: &mut Tools) {
+    fn line(&mut self, piece: Piece, mode: Mode, joiner: &mut Option<Joiner>, tools: &mut Tools) {
+        let Some(joiner) = joiner else { return self.one_line(piece, mode, tools) };
+        match piece {
+            Piece::Record(line) => {
+                if let Some(joined) = joiner.push(line) {
+                    self.joined(joined, mode, tools);
+                }
+            }
+            Piece::TooLong => {
+                if let Some(joined) = joiner.finish() {
+                    self.joined(joined, mode, tools);
+                }
+                self.account.index += 1;
+                self.take(piece, mode, tools);
+                // It counts as a line all the same.
+                joiner.push(b"");
+            }
+        }
+    }
+
+    /// A record of several lines, told by the number of its first.
+    fn joined(&mut self, joined: Joined, mode: Mode, tools: &mut Tools) {
+        self.account.index = joined.first_line as u64;
+        self.one_line(Piece::Record(joined.text), mode, tools);
+    }
+
+    fn one_line(&mut self, piece: Piece, mode: Mode, tools: &mut Tools) {
         if !matches!(piece, Piece::Record(line) if line.trim_ascii().is_empty()) {
             self.take(piece, mode, tools);
         }
@@ -227,12 +275,12 @@ impl Records {
 }
 
 impl Intake {
-    pub fn new(input: Input, builder: BatchBuilder, limits: IntakeLimits) -> Intake {
-        let lines = |strictness| Shape::Lines(LineSplitter::new(limits.line_bytes_max), strictness);
-        let shape = match input {
+    /// `multiline` joins lines of text; JSON is never joined.
+    pub fn new(input: Input, multiline: Option<Multiline>, builder: BatchBuilder, limits: IntakeLimits) -> Intake {
+        let shape = match &input {
             Input::Json | Input::Unsaid => Shape::Unknown(Vec::new()),
-            Input::Ndjson => lines(Strictness::Json),
-            Input::Lines(parser) => lines(Strictness::Text(parser)),
+            Input::Ndjson => lines(Strictness::Json, None, limits),
+            Input::Lines(format) => lines(Strictness::Text(format.clone()), multiline.clone(), limits),
         };
         let records = Records {
             stage: Stage::new(builder),
@@ -240,7 +288,7 @@ impl Intake {
             line_bytes_max: limits.line_bytes_max,
             malformed: None,
         };
-        Intake { shape, input, limits, records }
+        Intake { shape, input, multiline, limits, records }
     }
 
     /// Bytes that this body holds in memory.
@@ -263,9 +311,8 @@ impl Intake {
 
     pub fn feed(&mut self, bytes: &[u8], tools: &mut Tools) -> Result<(), BodyRefused> {
         match &mut self.shape {
-            Shape::Lines(splitter, strictness) => {
-                let mode = strictness.mode();
-                splitter.feed(bytes, &mut |piece| self.records.line(piece, mode, tools));
+            Shape::Lines(lines) => {
+                lines.feed(bytes, &mut self.records, tools);
                 Ok(())
             }
             Shape::Array(splitter) => {
@@ -299,9 +346,8 @@ impl Intake {
             self.document(&whole, tools)?;
         }
         match &mut self.shape {
-            Shape::Lines(splitter, strictness) => {
-                let mode = strictness.mode();
-                splitter.end(&mut |piece| self.records.line(piece, mode, tools));
+            Shape::Lines(lines) => {
+                lines.end(&mut self.records, tools);
                 // One line that is no JSON was meant as one document.
                 match self.records.malformed.take() {
                     Some(reject)
@@ -329,7 +375,7 @@ impl Intake {
         let begin = first.iter().position(|b| !b.is_ascii_whitespace()).unwrap_or(first.len());
         let lines = match self.input {
             Input::Json => Strictness::Json,
-            _ => Strictness::Text(None),
+            _ => Strictness::Text(LineFormat::Detected),
         };
         self.shape = match first.get(begin) {
             None if ended || first.len() > self.limits.line_bytes_max => self.lines(lines),
@@ -386,7 +432,7 @@ impl Intake {
     }
 
     fn lines(&self, strictness: Strictness) -> Shape {
-        Shape::Lines(LineSplitter::new(self.limits.line_bytes_max), strictness)
+        lines(strictness, self.multiline.clone(), self.limits)
     }
 
     /// A body in hand as a whole: one JSON document, or lines after all.
@@ -428,7 +474,7 @@ impl Intake {
         } else if is_json {
             return Err(BodyRefused::Malformed(malformed(text, text.len(), "the document is not closed")));
         }
-        self.shape = self.lines(Strictness::Text(None));
+        self.shape = self.lines(Strictness::Text(LineFormat::Detected));
         self.feed(whole, tools)
     }
 
@@ -460,6 +506,11 @@ impl Intake {
             None => Ok(()),
         }
     }
+}
+
+fn lines(strictness: Strictness, multiline: Option<Multiline>, limits: IntakeLimits) -> Shape {
+    let joiner = multiline.filter(|_| matches!(strictness, Strictness::Text(_))).map(Joiner::new);
+    Shape::Lines(Lines { splitter: LineSplitter::new(limits.line_bytes_max), strictness, joiner })
 }
 
 /// What is wrong with a document that begins like neither an array nor an object.

@@ -2,12 +2,12 @@
 //!
 //! Comes in: a whole body. Goes out: the answer, and rows in a stage when `?store=true` was said.
 
-use record::format::{Mode, Parser, Reject, Taken};
+use record::format::{Joiner, Mode, Multiline, Reject, Taken};
 use record::json::{self, Value};
 use record::text::push_unescaped;
 use record::{BatchBuilder, Row, Zone};
 
-use super::ask::{self, Ask, Input};
+use super::ask::{self, Ask, Input, LineFormat};
 use super::intake::{Tools, malformed_reply, reject_reply};
 use super::stage::{Stage, Staged};
 use crate::http::Reply;
@@ -16,7 +16,7 @@ use crate::http::reply::push_error;
 /// What a body asks to be parsed.
 struct Request {
     lines: Lines,
-    parser: Option<&'static dyn Parser>,
+    format: LineFormat,
     unwrap: bool,
     zone: Option<Zone>,
     source: Option<String>,
@@ -25,9 +25,9 @@ struct Request {
 
 enum Lines {
     /// `raw_log`: its failure is the answer's.
-    One(String),
+    One(Vec<u8>),
     /// `raw_logs`: each has its own result.
-    Many(Vec<String>),
+    Many(Vec<Vec<u8>>),
 }
 
 /// What comes of a body.
@@ -50,11 +50,11 @@ pub fn parse(body: &[u8], ask: &Ask, builder: BatchBuilder, tools: &mut Tools) -
     context.zone = request.zone.as_ref().unwrap_or(context.zone);
     context.source = request.source.as_deref().unwrap_or(context.source);
     context.application = request.application.as_deref().unwrap_or(context.application);
-    let mode = request.parser.map_or(Mode::Auto, Mode::Named);
+    let mode = request.format.mode();
     let mut results = Results { stage: Stage::new(builder), out: Vec::new(), accepted: 0, rejected: 0, id: None };
     let mut tools = Tools { parser: tools.parser, ids: tools.ids, context: &context };
     let reply = match &request.lines {
-        Lines::One(line) => match results.line(line.as_bytes(), mode, &mut tools) {
+        Lines::One(line) => match results.line(line, mode, &mut tools) {
             Ok(()) => Reply::json(200, std::mem::take(&mut results.out)),
             Err(reject) => reject_reply(422, &reject),
         },
@@ -64,7 +64,7 @@ pub fn parse(body: &[u8], ask: &Ask, builder: BatchBuilder, tools: &mut Tools) -
                 if i > 0 {
                     results.out.push(b',');
                 }
-                if let Err(reject) = results.line(line.as_bytes(), mode, &mut tools) {
+                if let Err(reject) = results.line(line, mode, &mut tools) {
                     results.out.extend_from_slice(b"{\"error\":");
                     push_error(&mut results.out, reject.code, &reject.message, reject.line, reject.column);
                     results.out.push(b'}');
@@ -122,18 +122,18 @@ fn push_result(row: &Row, format: &str, out: &mut Vec<u8>) {
 fn read(body: &[u8], ask: &Ask) -> Result<Request, Reply> {
     let mut request = Request {
         lines: Lines::Many(Vec::new()),
-        parser: None,
+        format: LineFormat::Detected,
         unwrap: ask.unwrap,
         zone: None,
         source: None,
         application: None,
     };
-    match ask.input {
+    match &ask.input {
         Input::Json | Input::Unsaid => read_json(body, &mut request)?,
-        Input::Ndjson => request.lines = text_lines(body),
-        Input::Lines(parser) => {
-            request.parser = parser;
-            request.lines = text_lines(body);
+        Input::Ndjson => request.lines = text_lines(body, None),
+        Input::Lines(format) => {
+            request.format = format.clone();
+            request.lines = text_lines(body, ask.multiline.clone());
         }
     }
     match &request.lines {
@@ -144,14 +144,21 @@ fn read(body: &[u8], ask: &Ask) -> Result<Request, Reply> {
     }
 }
 
-/// The lines of a text body, blank ones left out.
-fn text_lines(body: &[u8]) -> Lines {
-    let lines = body
-        .split(|&b| b == b'\n')
-        .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
-        .filter(|line| !line.trim_ascii().is_empty())
-        .map(|line| String::from_utf8_lossy(line).into_owned());
-    Lines::Many(lines.collect())
+/// The records of a text body, blank lines left out.
+fn text_lines(body: &[u8], multiline: Option<Multiline>) -> Lines {
+    let lines = body.split(|&b| b == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let mut records = Vec::new();
+    match multiline.map(Joiner::new) {
+        None => records.extend(lines.map(<[u8]>::to_vec)),
+        Some(mut joiner) => {
+            for line in lines {
+                records.extend(joiner.push(line).map(|joined| joined.text.to_vec()));
+            }
+            records.extend(joiner.finish().map(|joined| joined.text.to_vec()));
+        }
+    }
+    records.retain(|record| !record.trim_ascii().is_empty());
+    Lines::Many(records)
 }
 
 fn read_json(body: &[u8], request: &mut Request) -> Result<(), Reply> {
@@ -170,19 +177,25 @@ fn read_json(body: &[u8], request: &mut Request) -> Result<(), Reply> {
         let message = "the body is no object: send {\"raw_log\": \"...\"} or {\"raw_logs\": [...]}";
         return Err(Reply::error(422, "not_an_object", message));
     }
-    let mut lines = None;
+    let mut said = Said::default();
     let mut wrong = None;
     let mut cursor = json::Cursor::new(value.raw);
     let walked = cursor.object(|_, key, value| {
         if wrong.is_none() {
-            wrong = member(key.raw, &value, request, &mut lines).err();
+            wrong = member(key.raw, &value, request, &mut said).err();
         }
     });
     walked.map_err(|error| malformed_reply(body, error.at, error.reason))?;
     if let Some(reply) = wrong {
         return Err(reply);
     }
-    match lines {
+    request.format = match (said.format, said.pattern) {
+        (Some(_), Some(_)) => return Err(ask::two_formats()),
+        (Some(name), None) => ask::parser(&name)?,
+        (None, Some(expression)) => ask::pattern(&expression, said.time_format.as_deref())?,
+        (None, None) => LineFormat::Detected,
+    };
+    match said.lines {
         Some(lines) => request.lines = lines,
         None => {
             let message = "neither raw_log nor raw_logs: send {\"raw_log\": \"...\"} or {\"raw_logs\": [...]}";
@@ -192,20 +205,27 @@ fn read_json(body: &[u8], request: &mut Request) -> Result<(), Reply> {
     Ok(())
 }
 
-fn member(key: &str, value: &Value, request: &mut Request, lines: &mut Option<Lines>) -> Result<(), Reply> {
+/// What a JSON body says, before its parts are put together.
+#[derive(Default)]
+struct Said {
+    lines: Option<Lines>,
+    format: Option<String>,
+    pattern: Option<String>,
+    time_format: Option<String>,
+}
+
+fn member(key: &str, value: &Value, request: &mut Request, said: &mut Said) -> Result<(), Reply> {
     if value.is_null() {
         return Ok(());
     }
-    let string = || {
-        let raw = value.string().ok_or_else(|| wrong_type(key, "a string"))?;
-        let mut text = Vec::with_capacity(raw.len());
-        push_unescaped(raw, &mut text);
-        Ok::<_, Reply>(String::from_utf8(text).unwrap_or_default())
-    };
+    let bytes = || unescaped(value).ok_or_else(|| wrong_type(key, "a string"));
+    let string = || bytes().map(|bytes| String::from_utf8(bytes).unwrap_or_default());
     match key {
-        "raw_log" => *lines = Some(Lines::One(string()?)),
-        "raw_logs" => *lines = Some(Lines::Many(strings(value)?)),
-        "format" => request.parser = ask::parser(&string()?)?,
+        "raw_log" => said.lines = Some(Lines::One(bytes()?)),
+        "raw_logs" => said.lines = Some(Lines::Many(strings(value)?)),
+        "format" => said.format = Some(string()?),
+        "pattern" => said.pattern = Some(string()?),
+        "time_format" => said.time_format = Some(string()?),
         "timezone" => request.zone = Some(ask::zone(&string()?)?),
         "source" => request.source = Some(string()?),
         "application" => request.application = Some(string()?),
@@ -221,16 +241,22 @@ fn member(key: &str, value: &Value, request: &mut Request, lines: &mut Option<Li
     Ok(())
 }
 
-fn strings(value: &Value) -> Result<Vec<String>, Reply> {
+/// The text of a JSON string.
+fn unescaped(value: &Value) -> Option<Vec<u8>> {
+    let raw = value.string()?;
+    let mut text = Vec::with_capacity(raw.len());
+    push_unescaped(raw, &mut text);
+    Some(text)
+}
+
+fn strings(value: &Value) -> Result<Vec<Vec<u8>>, Reply> {
     let wrong = || wrong_type("raw_logs", "an array of strings");
     let mut cursor = json::Cursor::new(value.raw);
     let mut out = Vec::new();
     let mut more = cursor.enter_array().map_err(|_| wrong())?;
     while more {
         let element = cursor.value().map_err(|_| wrong())?;
-        let mut text = Vec::new();
-        push_unescaped(element.string().ok_or_else(wrong)?, &mut text);
-        out.push(String::from_utf8(text).unwrap_or_default());
+        out.push(unescaped(&element).ok_or_else(wrong)?);
         more = cursor.next_element().map_err(|_| wrong())?;
     }
     Ok(out)

@@ -4,6 +4,8 @@
 //! (no line feed at its end); what it cannot place goes into `metadata`, so that nothing of a line is lost.
 //! [`LineParser`] is the way in: it finds a line's format, or holds the line to one, and encodes the record.
 
+use std::sync::OnceLock;
+
 use crate::fields::{Context, Fields};
 
 mod access;
@@ -16,6 +18,7 @@ mod json;
 mod keys;
 mod line;
 mod logfmt;
+mod multiline;
 mod nginx_error;
 mod pattern;
 mod plain;
@@ -30,6 +33,7 @@ mod wrapped;
 
 pub use grok::BASE as GROK_PATTERNS;
 pub use line::{LINE_BYTES_MAX, LineParser, Mode, NotTaken, Parsed, Reject, Taken, parse_one};
+pub use multiline::{Joined, Joiner, Multiline};
 pub use pattern::{EXPRESSION_BYTES_MAX, Pattern, PatternError};
 pub use predefined::Predefined;
 
@@ -58,11 +62,25 @@ pub fn patterns() -> &'static [Predefined] {
     &predefined::PREDEFINED
 }
 
-/// The format or predefined pattern of a name, as `?format=` and settings give it.
+static INSTALLED: OnceLock<Vec<&'static dyn Parser>> = OnceLock::new();
+
+/// Adds the patterns of the settings, once, before the first line.
+pub fn install(patterns: Vec<&'static dyn Parser>) {
+    // A second time would mean two sets of settings in one process; the first stands.
+    let _ = INSTALLED.set(patterns);
+}
+
+/// The patterns of the settings.
+pub fn installed() -> &'static [&'static dyn Parser] {
+    INSTALLED.get().map_or(&[], Vec::as_slice)
+}
+
+/// The format or pattern of a name, as `?format=` and settings give it.
 pub fn by_name(name: &str) -> Option<&'static dyn Parser> {
     let format = REGISTRY.iter().copied().find(|parser| parser.info().name == name);
     let pattern = || patterns().iter().find(|pattern| pattern.info.name == name);
-    format.or_else(|| Some(pattern()? as &dyn Parser))
+    let installed = || installed().iter().copied().find(|parser| parser.info().name == name);
+    format.or_else(|| Some(pattern()? as &dyn Parser)).or_else(installed)
 }
 
 /// What `GET /parse/formats` tells of a format.

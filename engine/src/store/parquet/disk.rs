@@ -31,6 +31,33 @@ pub fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
+/// Takes up room that a full disk would not give: see [`Reserve`].
+const RESERVE_NAME: &str = "reserve";
+/// More than a manifest takes, with tens of thousands of files.
+const RESERVE_BYTES: usize = 4 << 20;
+
+/// Room set aside on the disk, for the manifest: so that on a full disk retention can still let files go.
+pub struct Reserve {
+    path: std::path::PathBuf,
+}
+
+impl Reserve {
+    /// Takes it up, unless there is none to take: then a full disk is just full.
+    pub fn take(dir: &Path) -> Reserve {
+        let reserve = Reserve { path: dir.join(RESERVE_NAME) };
+        let is_whole = std::fs::metadata(&reserve.path).is_ok_and(|file| file.len() == RESERVE_BYTES as u64);
+        if !is_whole && std::fs::write(&reserve.path, vec![0; RESERVE_BYTES]).is_err() {
+            reserve.give_up();
+        }
+        reserve
+    }
+
+    /// Gives it back to the disk; whether there was any.
+    pub fn give_up(&self) -> bool {
+        std::fs::remove_file(&self.path).is_ok()
+    }
+}
+
 /// A replacement that failed.
 #[derive(Debug)]
 pub struct ReplaceError {

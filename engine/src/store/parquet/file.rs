@@ -21,12 +21,13 @@ use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::statistics::Statistics;
 use record::Timestamp;
 
+use super::Covered;
 use super::grams::{FilterIndex, FilterPlace, Needles, UNIT_ROWS};
-use super::manifest::FileEntry;
+use super::manifest::{FileEntry, covered_from_text};
 use super::schema::{ColumnSet, TIMESTAMP, TypedColumn, reading_schema};
 use super::tally::Tally;
 use super::view::View;
-use super::writer::{FILTERS_KEY, PARTIAL_KEY, TALLY_KEY};
+use super::writer::{COVERED_KEY, FILTERS_KEY, PARTIAL_KEY, TALLY_KEY};
 use crate::store::QueryError;
 
 /// Rows that are decoded at a time.
@@ -170,6 +171,41 @@ impl DataFile {
             visit(&view.ok_or_else(|| self.broken(&"a column has another type"))?)?;
         }
         Ok(())
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Up to where the log was in files when this one was written.
+    pub fn covered(&self) -> Result<Covered, QueryError> {
+        Ok(pair(self.metadata()?, COVERED_KEY).map(covered_from_text).unwrap_or_default())
+    }
+
+    /// CRC32C of the file as it is.
+    pub fn checksum(&self) -> Result<u32, QueryError> {
+        let mut from = PreadFrom { file: self.file.clone(), at: 0 };
+        let mut bytes = vec![0; 1 << 20];
+        let mut crc = 0;
+        loop {
+            match from.read(&mut bytes).map_err(|error| self.broken(&error))? {
+                0 => return Ok(crc),
+                count => crc = crc32c::crc32c_append(crc, &bytes[..count]),
+            }
+        }
+    }
+
+    /// Whether the page filters are as they were written; queries trust them.
+    pub fn check_filters(&self) -> Result<(), QueryError> {
+        let Some(place) = pair(self.metadata()?, FILTERS_KEY) else { return Ok(()) };
+        let place = FilterPlace::parse(place).filter(|_| self.footer().is_ok_and(|footer| footer.filters.is_some()));
+        let place = place.ok_or_else(|| self.broken(&"its page filters cannot be read"))?;
+        let mut filters = vec![0; place.bytes];
+        self.file.read_exact_at(&mut filters, place.offset).map_err(|error| self.broken(&error))?;
+        match crc32c::crc32c(&filters) == place.crc {
+            true => Ok(()),
+            false => Err(self.broken(&"the checksum of its page filters does not match")),
+        }
     }
 
     /// The counts kept with the file, where it has them.

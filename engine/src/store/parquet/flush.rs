@@ -10,6 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use record::Row;
 
+use super::Covered;
 use super::disk::Steps;
 use super::manifest::FileEntry;
 use super::memory::Chunk;
@@ -19,8 +20,14 @@ use super::writer::{FileWriter, Packing, WriteError};
 const ZSTD_LEVEL: i32 = 1;
 
 /// Writes the rows of `chunks` to the file `name` in `dir`, durably. A file that was begun and failed is removed.
-pub fn write_file(dir: &Path, name: &str, chunks: &[Arc<Chunk>], steps: &Steps) -> Result<FileEntry, WriteError> {
-    let written = try_write_file(dir, name, chunks, steps);
+pub fn write_file(
+    dir: &Path,
+    name: &str,
+    chunks: &[Arc<Chunk>],
+    covered: &Covered,
+    steps: &Steps,
+) -> Result<FileEntry, WriteError> {
+    let written = try_write_file(dir, name, chunks, covered, steps);
     if written.is_err() {
         // What cannot be removed now is an orphan that the next start removes.
         let _ = std::fs::remove_file(dir.join(name));
@@ -28,11 +35,18 @@ pub fn write_file(dir: &Path, name: &str, chunks: &[Arc<Chunk>], steps: &Steps) 
     written
 }
 
-fn try_write_file(dir: &Path, name: &str, chunks: &[Arc<Chunk>], steps: &Steps) -> Result<FileEntry, WriteError> {
+fn try_write_file(
+    dir: &Path,
+    name: &str,
+    chunks: &[Arc<Chunk>],
+    covered: &Covered,
+    steps: &Steps,
+) -> Result<FileEntry, WriteError> {
     let pieces: Vec<&Bytes> = chunks.iter().flat_map(|chunk| chunk.pieces()).collect();
     let index = sorted_index(&pieces, chunks.iter().map(|chunk| chunk.rows as usize).sum());
     steps.reach("create the file")?;
-    let packing = Packing { generation: 0, zstd_level: ZSTD_LEVEL, typed: Vec::new(), filters: false };
+    let packing =
+        Packing { generation: 0, zstd_level: ZSTD_LEVEL, typed: Vec::new(), filters: false, covered: covered.clone() };
     let mut writer = FileWriter::create(dir, name.to_owned(), packing)?;
     for entry in index {
         let piece = pieces[entry.piece as usize];

@@ -1,7 +1,7 @@
-//! Page filters: for a thousand rows or so a bitmap of the three-byte pieces of their messages, A–Z folded, so that a
-//! query for a rare word reads only the pages that may hold it.
+//! Page filters: for a thousand rows or so a bitmap of the grams of their messages, A–Z folded, so that a query for a
+//! rare word or number reads only the pages that may hold it.
 //!
-//! One bit a piece: at about a byte a record a second one would fill the bitmap without making it any sharper.
+//! One bit a gram: at about a byte a record a second one would fill the bitmap without making it any sharper.
 //!
 //! The filters of a file stand before its footer, whose metadata says where (`logboom.filters`: version, offset, bytes,
 //! CRC32C, separated by blanks). Integers are little-endian.
@@ -45,10 +45,8 @@ impl GramFilter {
 
     pub fn add(&mut self, message: &[u8]) {
         self.rows += 1;
-        for hash in hashes(message) {
-            let bit = hash & ((1 << WIDE) - 1);
-            self.bits[(bit >> 6) as usize] |= 1 << (bit & 63);
-        }
+        let bits = &mut self.bits;
+        each_hash(message, &mut |hash| bits[(hash >> 6) as usize] |= 1 << (hash & 63));
     }
 
     /// Appends the bitmap to `bitmaps` and its size to `sizes`; the filter is empty again.
@@ -75,15 +73,35 @@ impl GramFilter {
     }
 }
 
-/// The hashes of all three-byte pieces of a text, A–Z folded.
-fn hashes(text: &[u8]) -> impl Iterator<Item = u32> + '_ {
-    let fold = |byte: u8| u32::from(byte.to_ascii_lowercase());
-    let mut gram = text.iter().take(2).fold(0, |gram, &byte| gram << 8 | fold(byte));
-    text.iter().skip(2).map(move |&byte| {
-        gram = (gram << 8 | fold(byte)) & 0xff_ffff;
-        // The upper bits of a product depend on all of the gram's.
-        gram.wrapping_mul(0x9e37_79b1) >> (32 - WIDE)
-    })
+/// Calls `each` with the hash of every gram of a text: its pieces of three bytes, but in place of those that are part of
+/// a number, decimal or hexadecimal, the pieces of five. Any page of many numbers has all those of three: they would
+/// fill its bitmap and tell nothing.
+fn each_hash(text: &[u8], each: &mut impl FnMut(u32)) {
+    // The last five bytes, and a bit for each that tells whether it is a hexadecimal digit, or a decimal one.
+    let (mut bytes, mut hex, mut decimal) = (0u64, 0u8, 0u8);
+    for (at, &byte) in text.iter().enumerate() {
+        let folded = byte.to_ascii_lowercase();
+        bytes = (bytes << 8 | u64::from(folded)) & 0xff_ffff_ffff;
+        hex = hex << 1 | u8::from(folded.is_ascii_hexdigit());
+        decimal = decimal << 1 | u8::from(folded.is_ascii_digit());
+        if at >= 2 && !(hex & 0b111 == 0b111 && decimal & 0b111 != 0) {
+            each(hash(bytes & 0xff_ffff));
+        }
+        if at >= 4 && hex & 0b1_1111 == 0b1_1111 && decimal & 0b1_1111 != 0 {
+            each(hash(bytes));
+        }
+    }
+}
+
+fn hash(gram: u64) -> u32 {
+    // The upper bits of a product depend on all of the gram's.
+    (gram.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - WIDE)) as u32
+}
+
+fn hashes(text: &str) -> Vec<u32> {
+    let mut hashes = Vec::new();
+    each_hash(text.as_bytes(), &mut |hash| hashes.push(hash));
+    hashes
 }
 
 /// Where a file's filters are, and how large each is.
@@ -173,14 +191,14 @@ pub struct Needles<'a> {
 impl<'a> Needles<'a> {
     /// `None` when no filter could tell a page that matches from one that does not.
     pub fn new(expr: &'a Expr) -> Option<Needles<'a>> {
-        // Where all texts of three bytes and more were missing, could a row still match?
-        if expr.could_match(&mut |text: &str| text.len() < 3) {
+        // Where all texts that have grams were missing, could a row still match?
+        if expr.could_match(&mut |text: &str| hashes(text).is_empty()) {
             return None;
         }
         let mut texts: Vec<(String, Vec<u32>)> = Vec::new();
         expr.visit_leaves(&mut |leaf| {
             leaf.could_match(&mut |text: &str| {
-                texts.push((text.to_owned(), hashes(text.as_bytes()).collect()));
+                texts.push((text.to_owned(), hashes(text)));
                 false
             });
         });
@@ -225,12 +243,19 @@ mod tests {
 
     #[test]
     fn only_what_can_decide_is_asked() {
-        let messages = ["Connection refused by 10.0.0.1".to_owned(), "größe ok".to_owned()];
+        let messages = ["Connection refused by 10.0.0.1".to_owned(), "größe ok, order 592324 deadbeef01".to_owned()];
         for (expr, want) in [
             (text("REFUSED"), Some(true)),
             (text("röß"), Some(true)),
             (text("accepted"), Some(false)),
             (text("ab"), None),
+            (text("404"), None),
+            (text("10.0.0.2"), Some(false)),
+            (text("order 592324"), Some(true)),
+            (text("92324"), Some(true)),
+            (text("5923240"), Some(false)),
+            (text("BEEF01"), Some(true)),
+            (text("beef02"), Some(false)),
             (Expr::Not(Box::new(text("accepted"))), None),
             (Expr::All(vec![text("refused"), text("accepted")]), Some(false)),
             (Expr::Any(vec![text("refused"), text("accepted")]), Some(true)),
@@ -245,7 +270,7 @@ mod tests {
 
     #[test]
     fn a_full_bitmap_stays_wide() {
-        let many: Vec<String> = (0..UNIT_ROWS).map(|n| format!("{:x}", n * n * 7919)).collect();
+        let many: Vec<String> = (0..UNIT_ROWS).map(|n| format!("{:x}", n * n * 7919 + 1_000_000)).collect();
         assert_eq!(probe(&many, &text("no such words")), Some(false));
     }
 

@@ -7,7 +7,7 @@
 //! logboom-manifest 1
 //! next NUMBER                                       of the next file
 //! covered SHARD SEGMENT OFFSET                      per shard of the log
-//! file NAME GENERATION ROWS BYTES FIRST LAST T D I W E F   times in µs since 1970, then rows per level
+//! file NAME GENERATION ROWS BYTES CRC32C FIRST LAST T D I W E F   times in µs since 1970, rows per level
 //! crc32c HEX                                        of all before this line
 //! ```
 
@@ -34,6 +34,8 @@ pub struct FileEntry {
     pub generation: u64,
     pub rows: u64,
     pub bytes: u64,
+    /// CRC32C of the whole file.
+    pub crc: u32,
     pub first: Timestamp,
     pub last: Timestamp,
     pub counts: Counts,
@@ -85,8 +87,13 @@ impl Manifest {
             let _ = writeln!(text, "covered {shard} {} {}", position.segment, position.offset);
         }
         for file in &self.files {
-            let FileEntry { name, generation, rows, bytes, first, last, counts } = file;
-            let _ = write!(text, "file {name} {generation} {rows} {bytes} {} {}", first.as_micros(), last.as_micros());
+            let FileEntry { name, generation, rows, bytes, crc, first, last, counts } = file;
+            let _ = write!(
+                text,
+                "file {name} {generation} {rows} {bytes} {crc} {} {}",
+                first.as_micros(),
+                last.as_micros()
+            );
             for count in counts.levels {
                 let _ = write!(text, " {count}");
             }
@@ -127,7 +134,7 @@ impl Manifest {
             ("covered", _, &[shard, segment, offset]) => {
                 self.covered.insert(u16::try_from(shard).ok()?, LogPosition { segment, offset });
             }
-            ("file", Some(name), &[generation, rows, bytes, first, last, ref levels @ ..]) => {
+            ("file", Some(name), &[generation, rows, bytes, crc, first, last, ref levels @ ..]) => {
                 let levels: [u64; Level::COUNT] = levels.try_into().ok()?;
                 let time = |micros: u64| i64::try_from(micros).ok().and_then(Timestamp::from_micros);
                 if !is_file_name(name) {
@@ -138,6 +145,7 @@ impl Manifest {
                     generation,
                     rows,
                     bytes,
+                    crc: u32::try_from(crc).ok()?,
                     first: time(first)?,
                     last: time(last)?,
                     counts: Counts { levels },
@@ -147,6 +155,33 @@ impl Manifest {
         }
         Some(())
     }
+}
+
+/// Moves the positions of `covered` up to those of `more`.
+pub fn add_covered(covered: &mut Covered, more: &Covered) {
+    for (&shard, &position) in more {
+        let known = covered.entry(shard).or_default();
+        *known = position.max(*known);
+    }
+}
+
+/// Positions as a file's own metadata holds them: `SHARD SEGMENT OFFSET`, separated by semicolons.
+pub fn covered_to_text(covered: &Covered) -> String {
+    let mut positions: Vec<_> = covered.iter().collect();
+    positions.sort();
+    let texts: Vec<String> =
+        positions.iter().map(|(shard, position)| format!("{shard} {} {}", position.segment, position.offset)).collect();
+    texts.join(";")
+}
+
+/// Reads them back; what cannot be read is as if it were not covered.
+pub fn covered_from_text(text: &str) -> Covered {
+    let position = |text: &str| {
+        let mut words = text.split(' ');
+        let shard = words.next()?.parse().ok()?;
+        Some((shard, LogPosition { segment: words.next()?.parse().ok()?, offset: words.next()?.parse().ok()? }))
+    };
+    text.split(';').filter_map(position).collect()
 }
 
 /// The name of the file with this number.
@@ -174,6 +209,7 @@ mod tests {
             generation: n % 3,
             rows: 21,
             bytes: 4096,
+            crc: u32::MAX,
             first: Timestamp::MIN,
             last: Timestamp::MAX,
             counts: Counts { levels: [1, 2, 3, 4, 5, 6] },
@@ -199,6 +235,15 @@ mod tests {
         }
         let newer = text.replace("manifest 1", "manifest 2");
         assert!(matches!(Manifest::parse(&newer), Err(ManifestError::UnknownVersion(version)) if version == "2"));
+    }
+
+    #[test]
+    fn positions_come_back() {
+        let covered = sample().covered;
+        assert_eq!(covered_from_text(&covered_to_text(&covered)), covered);
+        for text in ["", "1", "1 2", "x 1 2", "70000 1 2", ";;"] {
+            assert!(covered_from_text(text).is_empty(), "{text}");
+        }
     }
 
     #[test]

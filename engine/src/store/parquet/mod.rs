@@ -8,11 +8,13 @@
 
 mod aggregate;
 mod compact;
+mod copy;
 mod disk;
 mod export;
 mod file;
 mod find;
 mod flush;
+pub mod fsck;
 mod grams;
 mod manifest;
 mod memory;
@@ -41,6 +43,7 @@ use std::time::{Duration, Instant};
 use record::{Batch, Filter, Id, Timestamp};
 
 pub use self::compact::CompactError;
+pub use self::copy::Copied;
 use self::disk::Steps;
 use self::file::DataFile;
 use self::manifest::{Manifest, ManifestError};
@@ -86,7 +89,7 @@ impl Options {
     }
 
     /// The oldest time that is kept and taken in.
-    pub fn oldest_kept(&self, now: Timestamp) -> Option<Timestamp> {
+    fn oldest_kept(&self, now: Timestamp) -> Option<Timestamp> {
         let micros = i64::try_from(self.retain?.as_micros()).unwrap_or(i64::MAX);
         Some(Timestamp::clamped(now.as_micros().saturating_sub(micros)))
     }
@@ -102,6 +105,8 @@ pub enum StoreError {
     Io { path: PathBuf, error: std::io::Error },
     #[error("the store in {} cannot be opened: {error}; `logboom fsck --repair` builds it anew from the files", path.display())]
     Manifest { path: PathBuf, error: ManifestError },
+    #[error("{} cannot be read: {error}", path.display())]
+    Unreadable { path: PathBuf, error: QueryError },
 }
 
 /// Called with a shard of the log and the position up to which files now hold everything.
@@ -202,6 +207,11 @@ impl ParquetStore {
         lock(&store.threads).push(worker::start(shared.clone()).map_err(io_error)?);
         lock(&store.threads).push(tidy::start(shared).map_err(io_error)?);
         Ok((store, covered))
+    }
+
+    /// The oldest time that is taken in, where retention sets one: an older record is `too_old`.
+    pub fn oldest_kept(&self, now: Timestamp) -> Option<Timestamp> {
+        self.shared.options.oldest_kept(now)
     }
 
     /// What was found at start that should not be there, or was missing.

@@ -159,6 +159,7 @@ mod tests {
             generation,
             rows,
             bytes: rows * 25,
+            crc: 0,
             first: time,
             last: time,
             counts: Counts::default(),

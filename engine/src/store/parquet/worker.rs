@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::disk::sync_dir;
+use super::disk::{Reserve, sync_dir};
 use super::file::DataFile;
 use super::flush::write_file;
 use super::manifest::{self, Manifest};
@@ -61,6 +61,7 @@ pub fn open_files(dir: &Path, mut manifest: Manifest) -> io::Result<(Manifest, V
             manifest.next = manifest.next.max(number + 1);
         }
     }
+    Reserve::take(dir);
     sync_dir(dir)?;
     Ok((manifest, files, report))
 }
@@ -147,7 +148,7 @@ impl Shared {
 
     fn flush_chunks(&self, chunks: &[Arc<Chunk>], ends: &Covered) -> Result<Committed, WriteError> {
         let name = manifest::file_name(self.next_file());
-        let entry = write_file(&self.dir, &name, chunks, &self.options.steps)?;
+        let entry = write_file(&self.dir, &name, chunks, ends, &self.options.steps)?;
         let file = Arc::new(DataFile::open(&self.dir, entry)?);
         self.commit(Change { added: vec![file], removed: &[], covered: Some(ends), chunks: chunks.len() })
     }
@@ -173,7 +174,15 @@ impl Shared {
         if let Some(covered) = covered {
             manifest.covered = covered.clone();
         }
-        let committed = match manifest.write(&self.dir, &self.options.steps) {
+        let mut written = manifest.write(&self.dir, &self.options.steps);
+        if let Err(failed) = &written
+            && failed.error.kind() == io::ErrorKind::StorageFull
+            && !failed.replaced
+            && Reserve::take(&self.dir).give_up()
+        {
+            written = manifest.write(&self.dir, &self.options.steps);
+        }
+        let committed = match written {
             Ok(()) => Committed::Durably,
             Err(failed) if failed.replaced => Committed::ForNow(failed.error),
             Err(failed) => {
@@ -186,6 +195,7 @@ impl Shared {
         state.covered = manifest.covered;
         state.memory.forget(chunks);
         drop(state);
+        Reserve::take(&self.dir);
         // While a crash may still bring the old manifest back, the files that it names stay: the next start sees to them.
         if matches!(committed, Committed::Durably) {
             removed.iter().for_each(|file| file.supersede());

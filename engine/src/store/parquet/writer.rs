@@ -13,9 +13,10 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersi
 use parquet::schema::types::ColumnPath;
 use record::{Row, Timestamp};
 
+use super::Covered;
 use super::disk::{Steps, sync_dir};
 use super::grams::{FilterIndex, FilterPlace, GramFilter, UNIT_ROWS};
-use super::manifest::FileEntry;
+use super::manifest::{FileEntry, covered_to_text};
 use super::schema::{ColumnBuilder, schema, typed_name};
 use super::tally::Counter;
 use super::typed::TypedKey;
@@ -41,6 +42,9 @@ pub const FILTERS_KEY: &str = "logboom.filters";
 /// The key that lists, as a JSON array, the typed keys of which some values are in the JSON, since they did not fit.
 pub const PARTIAL_KEY: &str = "logboom.partial";
 
+/// The key that tells up to where the files known when this one was written hold the log: a manifest can be made anew.
+pub const COVERED_KEY: &str = "logboom.covered";
+
 /// How much is done to make a file small and quick to search.
 pub struct Packing {
     pub generation: u64,
@@ -49,10 +53,12 @@ pub struct Packing {
     pub typed: Vec<TypedKey>,
     /// Whether pages get filters.
     pub filters: bool,
+    /// Up to where the log's rows are in this file and those before it.
+    pub covered: Covered,
 }
 
 pub struct FileWriter {
-    arrow: ArrowWriter<BufWriter<File>>,
+    arrow: ArrowWriter<BufWriter<Checked>>,
     schema: SchemaRef,
     columns: ColumnBuilder,
     entry: FileEntry,
@@ -61,6 +67,7 @@ pub struct FileWriter {
     group_rows: usize,
     group_bytes: usize,
     filters: Option<Filters>,
+    covered: Covered,
 }
 
 /// The page filters so far.
@@ -92,18 +99,20 @@ pub enum WriteError {
 
 impl FileWriter {
     pub fn create(dir: &Path, name: String, packing: Packing) -> Result<FileWriter, WriteError> {
-        let file = BufWriter::with_capacity(1 << 20, File::create(dir.join(&name))?);
+        let file = BufWriter::with_capacity(1 << 20, Checked { file: File::create(dir.join(&name))?, crc: 0 });
         let schema = schema(&packing.typed);
         let options = ArrowWriterOptions::new().with_properties(properties(&packing)?).with_skip_arrow_metadata(true);
         Ok(FileWriter {
             arrow: ArrowWriter::try_new_with_options(file, schema.clone(), options)?,
             schema,
             columns: ColumnBuilder::new(packing.typed),
+            covered: packing.covered,
             entry: FileEntry {
                 name,
                 generation: packing.generation,
                 rows: 0,
                 bytes: 0,
+                crc: 0,
                 first: Timestamp::MAX,
                 last: Timestamp::MIN,
                 counts: Counts::default(),
@@ -151,7 +160,10 @@ impl FileWriter {
     /// Ends the file and makes it durable.
     pub fn finish(mut self, dir: &Path, steps: &Steps) -> Result<FileEntry, WriteError> {
         self.end_group()?;
-        let mut pairs = vec![KeyValue::new(TALLY_KEY.to_owned(), self.counter.finish().to_text())];
+        let mut pairs = vec![
+            KeyValue::new(TALLY_KEY.to_owned(), self.counter.finish().to_text()),
+            KeyValue::new(COVERED_KEY.to_owned(), covered_to_text(&self.covered)),
+        ];
         if let Some(Filters { sizes, bitmaps, .. }) = self.filters {
             let mut filters = FilterIndex::write_head(&sizes);
             filters.extend_from_slice(&bitmaps);
@@ -171,10 +183,11 @@ impl FileWriter {
             pairs.push(KeyValue::new(PARTIAL_KEY.to_owned(), partial));
         }
         pairs.into_iter().for_each(|pair| self.arrow.append_key_value_metadata(pair));
-        let file = self.arrow.into_inner()?.into_inner().map_err(|error| error.into_error())?;
+        let Checked { file, crc } = self.arrow.into_inner()?.into_inner().map_err(|error| error.into_error())?;
         steps.reach("sync the file")?;
         file.sync_all()?;
         self.entry.bytes = file.metadata()?.len();
+        self.entry.crc = crc;
         steps.reach("sync the folder of the file")?;
         sync_dir(dir)?;
         Ok(self.entry)
@@ -196,6 +209,24 @@ impl FileWriter {
         self.group_rows = 0;
         self.group_bytes = 0;
         Ok(())
+    }
+}
+
+/// A file that is written from its start to its end, and the CRC32C of that.
+struct Checked {
+    file: File,
+    crc: u32,
+}
+
+impl std::io::Write for Checked {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.crc = crc32c::crc32c_append(self.crc, &bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.file.flush()
     }
 }
 

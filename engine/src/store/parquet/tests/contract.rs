@@ -29,10 +29,10 @@ fn layout() -> impl Strategy<Value = Layout> {
 type Plain = (Id, Level, String, String, String, BTreeMap<String, String>);
 
 fn plain(record: &LogRecord) -> Plain {
-    let member = |(key, value): (_, sonic_rs::LazyValue<'_>)| {
+    let member = |(key, value): (String, sonic_rs::LazyValue<'_>)| {
         use sonic_rs::JsonValueTrait;
         let text = value.as_str().map(|text| format!("{text:?}"));
-        (String::from(key), text.unwrap_or_else(|| value.as_raw_str().to_owned()))
+        (key, text.unwrap_or_else(|| value.as_raw_str().to_owned()))
     };
     let members = sonic_rs::to_object_iter(&record.metadata).map(|entry| entry.unwrap());
     let metadata = members.map(|(key, value)| member((key.to_string(), value))).collect();

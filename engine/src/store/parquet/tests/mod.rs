@@ -2,6 +2,7 @@
 
 mod compaction;
 mod contract;
+mod fsck;
 
 use std::path::Path;
 use std::sync::Arc;
