@@ -1,6 +1,6 @@
 //! `GET /parse/formats` and `/parse/patterns`: what can be parsed, from the registry.
 
-use record::format::{FormatInfo, registry};
+use record::format::{self, FormatInfo, registry};
 use serde::Serialize;
 use utoipa::ToSchema;
 use warp::reply;
@@ -42,11 +42,13 @@ pub fn formats(params: Params) -> Result<reply::Response, ApiError> {
 
 #[derive(Serialize, ToSchema)]
 pub struct Patterns {
-    /// Regex and grok patterns that lines are tried against.
+    /// Regular and grok expressions by name: the built-in ones, then those of the settings.
     patterns: Vec<Format>,
 }
 
 pub fn patterns(params: Params) -> Result<reply::Response, ApiError> {
     params.end()?;
-    json_of(&Patterns { patterns: Vec::new() })
+    let built_in = format::patterns().iter().map(|pattern| &pattern.info);
+    let installed = format::installed().iter().map(|parser| parser.info());
+    json_of(&Patterns { patterns: built_in.chain(installed).map(Format::from).collect() })
 }
