@@ -46,7 +46,7 @@ fn run(cli: &Cli, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     };
     match cli.command.as_ref().unwrap_or(&Command::Serve) {
         Command::Serve => serve::run(settings()?),
-        Command::Parse(options) => parse::run(options),
+        Command::Parse(options) => parse::run(options, &settings()?.settings),
         Command::Tail(options) => tail::run(options),
         Command::Query(options) => query::run(options),
         Command::Bench(options) => bench::run(options),
