@@ -9,7 +9,7 @@ use super::scan::{find, skip_blanks, whole_number};
 use super::{FormatInfo, Malformed, Parser, mismatch};
 use crate::fields::{Context, Fields};
 use crate::level::Level;
-use crate::text::Text;
+use crate::text::{Text, push_string};
 use crate::time::{Civil, number, scan_clock};
 
 pub static INFO: FormatInfo = FormatInfo {
@@ -111,9 +111,9 @@ fn fill_tail(mut tail: &[u8], out: &mut Fields) {
     while let Some(rest) = tail.strip_prefix(b", ") {
         let Some(colon) = memchr::memmem::find(rest, b": ") else { break };
         let (key, value) = (&rest[..colon], &rest[colon + 2..]);
-        let Some(key) = std::str::from_utf8(key).ok().filter(|key| key.bytes().all(|b| b.is_ascii_lowercase())) else {
+        if !key.iter().all(u8::is_ascii_lowercase) {
             break;
-        };
+        }
         let (value, length) = match value.strip_prefix(b"\"") {
             // A request may hold quotes: the last is that before a comma or the end.
             Some(quoted) => {
@@ -125,7 +125,10 @@ fn fill_tail(mut tail: &[u8], out: &mut Fields) {
                 (&value[..end], end)
             }
         };
-        out.meta.text_unless_nil(key, value);
+        if !value.is_empty() {
+            let ascii = out.meta.is_ascii();
+            out.meta.value_bytes(key, |json| push_string(value, ascii, json));
+        }
         tail = &rest[colon + 2 + length..];
     }
 }

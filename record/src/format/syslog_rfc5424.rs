@@ -5,6 +5,7 @@
 //! [`Rigour::Lenient`](super::syslog::Rigour), and headers that end early. A byte order mark before the message stays in
 //! it, like every other character.
 
+use super::scan::{BLANK, OTHER, word_end};
 use super::syslog::{Rigour, fill_priority, priority, take_structured_data};
 use super::{FormatInfo, Malformed, Parser, mismatch};
 use crate::fields::{Context, Fields};
@@ -172,7 +173,7 @@ impl<'a> Header<'a> {
             return if self.strict { Err((missing, start)) } else { Ok(None) };
         }
         let rest = &self.line[start..];
-        let length = rest.iter().position(|b| !b.is_ascii_graphic()).unwrap_or(rest.len());
+        let length = word_end(rest, 0, BLANK | OTHER);
         let (field, end) = match rest.get(length) {
             None | Some(b' ') => (&rest[..length], start + length),
             Some(_) if self.strict => return Err(("a field of the header that is not printable", start + length)),
