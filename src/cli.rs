@@ -26,7 +26,7 @@ pub struct ConfigFile {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Take logs, keep them, and show them: all of Logboom in one process (what `logboom` alone does)
-    Serve,
+    Serve(Serve),
     /// Read lines, of whatever format, and print a JSON record for each
     Parse(Parse),
     /// Show logs as they arrive
@@ -41,6 +41,13 @@ pub enum Command {
     Doctor,
     /// Show the settings in force, and where each came from
     Config(Config),
+}
+
+#[derive(Debug, Default, Args)]
+pub struct Serve {
+    /// For work on the dashboard: one shard, the page's files from ./api/dashboard, reloaded when they change
+    #[arg(long)]
+    pub dev: bool,
 }
 
 #[derive(Debug, Args)]
