@@ -33,6 +33,8 @@ pub enum Command {
     Tail(Tail),
     /// Find logs
     Query(Query),
+    /// Make up logs, the same ones each time, in any format
+    Generate(crate::generate::Generate),
     /// Measure a server under load, beside what this machine can do at most
     Bench(crate::bench::Bench),
     /// Say what on this machine is in the way, and how to mend it

@@ -5,6 +5,7 @@ mod cli;
 mod client;
 mod config;
 mod doctor;
+mod generate;
 mod parse;
 mod query;
 mod serve;
@@ -49,6 +50,7 @@ fn run(cli: &Cli, matches: &ArgMatches) -> Result<ExitCode, Failure> {
         Command::Tail(options) => tail::run(options),
         Command::Query(options) => query::run(options),
         Command::Bench(options) => bench::run(options),
+        Command::Generate(options) => generate::run(options),
         Command::Doctor => doctor::run(&settings()?),
         Command::Config(options) => config::print(&settings()?, options),
     }
