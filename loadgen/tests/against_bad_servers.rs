@@ -32,8 +32,7 @@ struct Store {
 fn serve(faults: Faults) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let store =
-        Arc::new(Store { began: Instant::now(), faults, lines: Mutex::default(), total: Mutex::default() });
+    let store = Arc::new(Store { began: Instant::now(), faults, lines: Mutex::default(), total: Mutex::default() });
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let store = store.clone();
