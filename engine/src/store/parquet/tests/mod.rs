@@ -2,6 +2,7 @@
 
 mod compaction;
 mod contract;
+mod fixture;
 mod fsck;
 
 use std::path::Path;
