@@ -66,6 +66,9 @@ pub struct Options {
     pub retain: Option<Duration>,
     /// Files may take this much; the oldest go first.
     pub retain_bytes: Option<u64>,
+    /// A metadata key gets a column where so many of its values are of one kind. Odd ones stay in the JSON: with too many
+    /// of them, a filter reads both.
+    fitting_percent: usize,
     steps: Steps,
 }
 
@@ -78,6 +81,7 @@ impl Default for Options {
             flush_after: Duration::from_secs(300),
             retain: None,
             retain_bytes: None,
+            fitting_percent: 90,
             steps: Steps::default(),
         }
     }
