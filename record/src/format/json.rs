@@ -99,7 +99,7 @@ impl<'a> Slots<'a> {
             true => self.set &= !(1 << slot),
             false => self.set |= 1 << slot,
         }
-        let flags = u32::from(value.tidy) * TIDY | u32::from(value.escaped) * ESCAPED;
+        let flags = (u32::from(value.tidy) * TIDY) | (u32::from(value.escaped) * ESCAPED);
         self.packed[slot] = (end as u32, value.raw.len() as u32 | flags);
     }
 
