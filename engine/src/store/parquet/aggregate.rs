@@ -239,6 +239,9 @@ fn push_runs<'a>(
     needles: Option<&Needles<'_>>,
     runs: &mut Vec<Piece<'a>>,
 ) -> Result<(), QueryError> {
+    if !file.may_hold(wanted)? {
+        return Ok(());
+    }
     for group in 0..file.groups()? {
         let (first, last) = file.group_span(group)?;
         if !wanted.overlaps(first, last) {

@@ -27,6 +27,7 @@ use super::manifest::{FileEntry, covered_from_text};
 use super::schema::{ColumnSet, TIMESTAMP, TypedColumn, reading_schema};
 use super::tally::Tally;
 use super::view::View;
+use super::wanted::Wanted;
 use super::writer::{COVERED_KEY, FILTERS_KEY, PARTIAL_KEY, TALLY_KEY};
 use crate::store::QueryError;
 
@@ -95,6 +96,15 @@ impl DataFile {
 
     pub fn groups(&self) -> Result<usize, QueryError> {
         Ok(self.metadata()?.num_row_groups())
+    }
+
+    /// Whether the file may hold a wanted row.
+    pub fn may_hold(&self, wanted: &Wanted) -> Result<bool, QueryError> {
+        let may_hold = wanted.may_be_in(&self.entry, None);
+        if may_hold && wanted.asks_for_values() {
+            return Ok(wanted.may_be_in(&self.entry, self.tally()?));
+        }
+        Ok(may_hold)
     }
 
     /// The first and the last time of a row group.
