@@ -5,7 +5,7 @@ SECONDS ?= 30
 PYTHON := target/python
 SCENARIO ?= all
 # A runner that stops at nothing until all has run, where there is one.
-RUNNER := $(shell command -v cargo-nextest >/dev/null && echo "nextest run --no-fail-fast" || echo "test --no-fail-fast")
+RUNNER = $(shell command -v cargo-nextest >/dev/null && echo "nextest run --no-fail-fast" || echo "test --no-fail-fast")
 
 .PHONY: test lint docs crash fuzz bench python tools
 
@@ -45,11 +45,9 @@ docs:
 crash:
 	ROUNDS=$(ROUNDS) cargo test --test suite crash:: -- --nocapture
 
-# Needs a nightly compiler and cargo-fuzz.
+# Every target for so long; `fuzz/run.sh` takes some of them.
 fuzz:
-	cd fuzz && for target in $$(cargo +nightly fuzz list); do \
-		cargo +nightly fuzz run $$target -- -max_total_time=$(SECONDS) || exit 1; \
-	done
+	fuzz/run.sh $(SECONDS)
 
 bench:
 	cargo run --release -- bench $(SCENARIO)

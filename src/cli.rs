@@ -26,19 +26,28 @@ pub struct ConfigFile {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Take logs, keep them, and show them: all of Logboom in one process (what `logboom` alone does)
-    Serve,
+    Serve(Serve),
     /// Read lines, of whatever format, and print a JSON record for each
     Parse(Parse),
     /// Show logs as they arrive
     Tail(Tail),
     /// Find logs
     Query(Query),
+    /// Make up logs, the same ones each time, in any format
+    Generate(crate::generate::Generate),
     /// Measure a server under load, beside what this machine can do at most
     Bench(crate::bench::Bench),
     /// Say what on this machine is in the way, and how to mend it
     Doctor,
     /// Show the settings in force, and where each came from
     Config(Config),
+}
+
+#[derive(Debug, Default, Args)]
+pub struct Serve {
+    /// For work on the dashboard: one shard, the page's files from ./api/dashboard, reloaded when they change
+    #[arg(long)]
+    pub dev: bool,
 }
 
 #[derive(Debug, Args)]

@@ -98,7 +98,7 @@ fn io_uring(config: &engine::Config) -> Finding {
                 (Some(libc::EPERM | libc::EACCES), _) => {
                     "a seccomp filter refuses it: in Docker, --security-opt seccomp=unconfined or a profile that allows io_uring_*"
                 }
-                (Some(libc::ENOMEM), _) => "memlock is too low: see below",
+                _ if error.kind() == io::ErrorKind::OutOfMemory => "raise memlock: see below",
                 _ => "see `dmesg`",
             };
             Wrong(format!("a ring cannot be made: {error}"), mend.into())

@@ -168,10 +168,12 @@ list.view.onResize = () => list.plan();
 list.view.onScroll = () => paintMap();
 tail.live.onRows = () => { nothing.hidden = true; $('.frame').hidden = false; };
 tail.live.onChange = () => { if (tail.isOn()) found.replaceChildren(h('b', {}, tail.live.mode === 'paused' ? 'Paused' : 'Following')); };
-let mapAt = 0;
+let mapAt = 0, mapTimer = 0;
 function paintMap() {
   const map = $('.map'), n = list.rows.length;
-  if (map.firstChild && (map.n === n || Date.now() - mapAt < 1000)) return placeMap();
+  if (map.firstChild && map.n === n) return placeMap();
+  const wait = mapAt + 1000 - Date.now();
+  if (map.firstChild && map.n && wait > 0) { mapTimer ||= setTimeout(() => { mapTimer = 0; paintMap(); }, wait); return placeMap(); }
   mapAt = Date.now();
   map.n = n;
   map.replaceChildren(s('svg', { viewBox: '0 0 14 220', preserveAspectRatio: 'none' }, s('rect', { class: 'at', x: 0, width: 14 }), list.paintMap(s)));

@@ -5,19 +5,20 @@ import { table } from './status.js';
 
 const main = $('#p-parse');
 const EXAMPLE = ['{"ts":1773717117,"lvl":"error","app":"payments","msg":"order 84713: pool timeout"}', '10.4.2.18 - - [17/Mar/2026:03:11:57 +0000] "POST /api/orders/84713/pay HTTP/1.1" 502 157', '<131>1 2026-03-17T03:11:57.412Z hall-fra-1 fulfil 811 - - order 84713 held', 'ERROR [pool-3] 03:11:57 order 84713 gave up after 5000ms'].join('\n');
-// The usual names of grok, as far as a browser's regex says them.
-const GROK = { WORD: '\\b\\w+\\b', NOTSPACE: '\\S+', SPACE: '\\s*', DATA: '.*?', GREEDYDATA: '.*', INT: '[+-]?\\d+', NUMBER: '[+-]?\\d+(?:\\.\\d+)?', BASE10NUM: '[+-]?\\d+(?:\\.\\d+)?', POSINT: '\\d+', NONNEGINT: '\\d+', IP: '(?:\\d{1,3}(?:\\.\\d{1,3}){3}|[0-9A-Fa-f:]+:[0-9A-Fa-f:.]+)', HOSTNAME: '[\\w.-]+', IPORHOST: '[\\w.:-]+', USERNAME: '[\\w.-]+', USER: '[\\w.-]+', LOGLEVEL: '(?:[Tt]race|TRACE|[Dd]ebug|DEBUG|[Nn]otice|NOTICE|[Ii]nfo|INFO|[Ww]arn(?:ing)?|WARN(?:ING)?|[Ee]rr(?:or)?|ERR(?:OR)?|[Cc]rit(?:ical)?|CRIT(?:ICAL)?|[Ff]atal|FATAL|[Ee]merg|EMERG)', TIMESTAMP_ISO8601: '\\d{4}-\\d{2}-\\d{2}[T ]\\d{2}:\\d{2}(?::\\d{2}(?:[.,]\\d+)?)?(?:Z|[+-]\\d{2}:?\\d{2})?', TIME: '\\d{2}:\\d{2}:\\d{2}(?:[.,]\\d+)?', UUID: '[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}', PATH: '/\\S*', URIPATH: '/\\S*', QS: '"(?:[^"\\\\]|\\\\.)*"', QUOTEDSTRING: '"(?:[^"\\\\]|\\\\.)*"' };
+// What grok expressions are made of, by name: from the server, which compiles them in the end.
+let grok = new Map();
 const PATTERN_CHARS_MAX = 2000, LINES_MAX = 200;
 let lines, pattern, seen, tried, timer = 0, built = false, asked = 0;
 
 export function toRegex(text) {
   if (text.length > PATTERN_CHARS_MAX) throw new Error(`it is ${text.length} characters long, at most ${PATTERN_CHARS_MAX} are tried`);
   const named = [];
-  const source = text.replace(/%\{(\w+)(?::([\w.@-]+))?(?::\w+)?\}/g, (whole, name, field) => {
-    const known = GROK[name];
-    if (!known) throw new Error(`%{${name}} is not known here: known are ${Object.keys(GROK).join(', ')}`);
-    return field ? `(?P<${field}>${known})` : `(?:${known})`;
-  }).replace(/\(\?P?<([A-Za-z_][\w.@-]*)>/g, (whole, name) => { named.push(name); return `(?<g${named.length - 1}>`; });
+  const expand = (text, depth) => text.replace(/%\{(\w+)(?::([\w.@[\]-]+))?(?::\w+)?\}/g, (whole, name, field) => {
+    const known = grok.get(name);
+    if (!known || depth > 16) throw new Error(`%{${name}} is not known: known are ${[...grok.keys()].join(', ')}`);
+    return (field ? `(?P<${field}>` : '(?:') + expand(known, depth + 1) + ')';
+  });
+  const source = expand(text, 0).replace(/\(\?P?<([A-Za-z_][\w.@[\]-]*)>/g, (whole, name) => { named.push(name.replace(/__(int|float|bool)$/, '')); return `(?<g${named.length - 1}>`; });
   return [new RegExp(source, 'd'), named];
 }
 function metadataText(metadata) {
@@ -36,7 +37,7 @@ async function parse() {
     seen.replaceChildren(table('What it sees', ['#Line', 'Format', 'Level', 'Time', 'Source', 'Application', 'Message', '~Metadata'], answer.results.map((r, i) => {
       if (r.error) return [String(i + 1), h('b', {}, 'not taken'), '', '', '', '', cell(r.error.message, null), ''];
       const yours = regex && regex[0].test(text[i]);
-      return [String(i + 1), [cell(r.format), yours ? h('span', { class: 'sub' }, ' your pattern too') : ''], h('span', { class: r.level }, glyph(r.level), ' ' + r.level), cell(r.timestamp.replace('T', ' ').replace(/\.?0*Z$/, '')), cell(r.source), cell(r.application), cell(r.message), cell(metadataText(r.metadata))];
+      return [String(i + 1), [cell(r.format), yours ? h('span', { class: 'sub' }, ' your pattern too') : ''], h('span', { class: 'lvl ' + r.level }, glyph(r.level), ' ' + r.level), cell(r.timestamp.replace('T', ' ').replace(/\.?0*Z$/, '')), cell(r.source), cell(r.application), cell(r.message), cell(metadataText(r.metadata))];
     })));
   } catch (error) { if (mine === asked) seen.replaceChildren(h('p', { class: 'lead' }, `It could not be parsed: ${error.message}.`)); }
 }
@@ -72,7 +73,10 @@ export async function paint() {
     h('h2', {}, 'Try a pattern'), h('div', { class: 'tryout' }, h('label', {}, 'Regex or grok, named groups become fields', pattern), tried), h('h2', {}, 'What it knows'), known);
   parse();
   try {
-    const { formats } = await ask('/parse/formats');
-    known.replaceChildren(table('Formats', ['Format', 'What', '~A line of it'], formats.map(f => [h('span', { class: 'mono' }, f.name), f.title, h('span', { class: 'mono' }, shown(f.example.slice(0, 160)))])));
+    const [{ formats }, { patterns, grok: base }] = await Promise.all([ask('/parse/formats'), ask('/parse/patterns')]);
+    grok = new Map(base.map(g => [g.name, g.expression]));
+    tryPattern();
+    known.replaceChildren(table('Formats', ['Format', 'What', '~A line of it'], formats.map(f => [h('span', { class: 'mono' }, f.name), f.title, h('span', { class: 'mono' }, shown(f.example.slice(0, 160)))])),
+      h('h2', {}, 'Patterns, for lines that are held to one'), table('Patterns', ['Pattern', 'What', '~A line of it'], patterns.map(f => [h('span', { class: 'mono' }, f.name), f.title, h('span', { class: 'mono' }, shown(f.example.slice(0, 160)))])));
   } catch (error) { known.replaceChildren(h('p', { class: 'lead' }, error.message)); }
 }

@@ -1,13 +1,14 @@
 //! Files inside the binary: the dashboard, Swagger UI and the OpenAPI document, each with an ETag.
 
+use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
-use rust_embed::{Embed, EmbeddedFile};
-use warp::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH};
-use warp::http::{Response, StatusCode};
-use warp::reply;
+use rust_embed::Embed;
+use warp::http::StatusCode;
+use warp::http::header::{CACHE_CONTROL, ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH};
 
+use crate::answer::{Answer, empty, whole};
 use crate::error::ApiError;
 use crate::params::shown;
 
@@ -24,31 +25,30 @@ const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
 
 const DOCS_PATH: &str = "/api/docs/";
 
-/// Whether the dashboard has a file of this name; none is its page.
-pub fn exists(name: &str) -> bool {
-    name.is_empty() || find(name).is_some()
-}
-
-pub fn dashboard(name: &str, headers: &HeaderMap) -> Result<reply::Response, ApiError> {
+/// A file of the dashboard, the page itself when no name is given; from `folder` where the setting names one.
+pub fn dashboard(name: &str, folder: Option<&Path>, headers: &HeaderMap) -> Result<Answer, ApiError> {
     let name = if name.is_empty() { "index.html" } else { name };
-    let Some(file) = find(name) else {
-        return Err(ApiError::not_found(format!("the dashboard has no file {}", shown(name))));
-    };
+    let missing = || ApiError::not_found(format!("there is no /{}: /api/docs lists what there is", shown(name)));
+    // No file of ours begins with a dot or lies in a folder: so there is nothing to climb out of.
+    if name.starts_with('.') || name.contains(['/', '\\', '\0']) {
+        return Err(missing());
+    }
+    if let Some(folder) = folder {
+        let content = crate::dev::read(folder, name).ok_or_else(missing)?;
+        let tag = hex(&fnv(&content).to_be_bytes());
+        return Ok(file_answer(content, content_type(name), &tag, DASHBOARD_POLICY, headers));
+    }
+    let file = Dashboard::get(name).ok_or_else(missing)?;
     let tag = hex(&file.metadata.sha256_hash()[..12]);
     let content = match file.data {
         std::borrow::Cow::Borrowed(bytes) => Bytes::from_static(bytes),
         std::borrow::Cow::Owned(bytes) => bytes.into(),
     };
-    Ok(file_response(content, content_type(name), &tag, DASHBOARD_POLICY, headers))
-}
-
-fn find(name: &str) -> Option<EmbeddedFile> {
-    // No file of ours begins with a dot or lies in a folder: so there is nothing to climb out of.
-    (!name.starts_with('.') && !name.contains('/')).then(|| Dashboard::get(name)).flatten()
+    Ok(file_answer(content, content_type(name), &tag, DASHBOARD_POLICY, headers))
 }
 
 /// Swagger UI, from the assets that its crate carries.
-pub fn docs(name: &str, headers: &HeaderMap) -> Result<reply::Response, ApiError> {
+pub fn docs(name: &str, headers: &HeaderMap) -> Result<Answer, ApiError> {
     static CONFIG: LazyLock<Arc<utoipa_swagger_ui::Config<'static>>> = LazyLock::new(|| {
         Arc::new(
             utoipa_swagger_ui::Config::new(["/api/openapi.json"])
@@ -71,46 +71,35 @@ pub fn docs(name: &str, headers: &HeaderMap) -> Result<reply::Response, ApiError
     }
     let tag = hex(&fnv(&content).to_be_bytes());
     let kind = if name.is_empty() { "text/html; charset=utf-8" } else { content_type(name) };
-    Ok(file_response(content.into(), kind, &tag, DOCS_POLICY, headers))
+    Ok(file_answer(content.into(), kind, &tag, DOCS_POLICY, headers))
 }
 
-pub fn openapi(headers: &HeaderMap) -> reply::Response {
+pub fn openapi(headers: &HeaderMap) -> Answer {
     static DOCUMENT: LazyLock<(Bytes, String)> = LazyLock::new(|| {
         let json = crate::openapi::json();
         let tag = hex(&fnv(&json).to_be_bytes());
         (json, tag)
     });
-    file_response(DOCUMENT.0.clone(), "application/json", &DOCUMENT.1, "default-src 'none'", headers)
+    file_answer(DOCUMENT.0.clone(), "application/json", &DOCUMENT.1, "default-src 'none'", headers)
 }
 
 /// A file's answer; 304 when the client has it already. `no-cache` makes it ask each time: a new binary's files are
 /// seen at once.
-fn file_response(
-    content: Bytes,
-    kind: &'static str,
-    tag: &str,
-    policy: &'static str,
-    asked: &HeaderMap,
-) -> reply::Response {
+fn file_answer(content: Bytes, kind: &'static str, tag: &str, policy: &'static str, asked: &HeaderMap) -> Answer {
+    // Weak, since the bytes differ with the encoding.
     let tag = format!("\"{tag}\"");
     let known = asked
         .get(IF_NONE_MATCH)
         .and_then(|value| value.to_str().ok())
         .is_some_and(|value| value.split(',').any(|each| matches!(each.trim(), "*") || each.trim().ends_with(&*tag)));
-    let mut response = Response::new(if known { Bytes::new().into() } else { content.into() });
-    if known {
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-    }
-    let headers = response.headers_mut();
-    if !known {
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    }
+    let mut answer = if known { empty(StatusCode::NOT_MODIFIED) } else { whole(kind, content) };
+    let headers = answer.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(HeaderName::from_static("content-security-policy"), HeaderValue::from_static(policy));
-    if let Ok(tag) = HeaderValue::from_str(&tag) {
+    if let Ok(tag) = HeaderValue::from_str(&format!("W/{tag}")) {
         headers.insert(ETAG, tag);
     }
-    response
+    answer
 }
 
 fn content_type(name: &str) -> &'static str {

@@ -2,9 +2,10 @@
 
 use engine::store::QueryError;
 use record::filter::FilterError;
+use warp::http::StatusCode;
 use warp::http::header::{ALLOW, HeaderValue, RETRY_AFTER};
-use warp::http::{Response, StatusCode};
-use warp::reply;
+
+use crate::answer::{Answer, json};
 
 /// An error on its way to the client. The message is lower case, carries the value, and says what to write instead.
 #[derive(Debug)]
@@ -41,7 +42,7 @@ impl ApiError {
         ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message)
     }
 
-    pub fn into_response(self) -> reply::Response {
+    pub fn into_answer(self) -> Answer {
         let mut body = Vec::with_capacity(96 + self.message.len());
         body.extend_from_slice(b"{\"error\":{\"code\":\"");
         body.extend_from_slice(self.code.as_bytes());
@@ -51,17 +52,18 @@ impl ApiError {
             body.extend_from_slice(format!(",\"column\":{column}").as_bytes());
         }
         body.extend_from_slice(b"}}");
-        let mut response = Response::new(body.into());
-        *response.status_mut() = self.status;
-        let headers = response.headers_mut();
-        crate::answer::set_json(headers);
+        let mut answer = json(body);
+        if let Answer::Whole(response) = &mut answer {
+            *response.status_mut() = self.status;
+        }
+        let headers = answer.headers_mut();
         if let Some(allow) = self.allow {
             headers.insert(ALLOW, HeaderValue::from_static(allow));
         }
         if let Some(seconds) = self.retry_seconds {
             headers.insert(RETRY_AFTER, seconds.into());
         }
-        response
+        answer
     }
 }
 

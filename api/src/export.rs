@@ -14,9 +14,9 @@ use record::{Filter, Row};
 use tokio::sync::mpsc;
 use warp::Reply;
 use warp::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, HeaderValue};
-use warp::reply;
 
 use crate::Sidecar;
+use crate::answer::Answer;
 use crate::error::ApiError;
 use crate::params::{Params, shown};
 
@@ -38,7 +38,7 @@ enum Format {
 
 type Piece = Result<Bytes, ApiError>;
 
-pub async fn export(sidecar: &Sidecar, mut params: Params, head_only: bool) -> Result<reply::Response, ApiError> {
+pub async fn export(sidecar: &Sidecar, mut params: Params, head_only: bool) -> Result<Answer, ApiError> {
     let format = match params.take("format")?.as_deref() {
         None | Some("ndjson") => Format::Ndjson,
         Some("csv") => Format::Csv,
@@ -73,7 +73,7 @@ pub async fn export(sidecar: &Sidecar, mut params: Params, head_only: bool) -> R
     };
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response.headers_mut().insert(CONTENT_DISPOSITION, HeaderValue::from_static(name));
-    Ok(response)
+    Ok(Answer::Ready(response))
 }
 
 /// Reads and writes until the end, or until `send` says that nobody takes any more.

@@ -1,11 +1,10 @@
 //! `GET /parse/formats` and `/parse/patterns`: what can be parsed, from the registry.
 
-use record::format::{self, FormatInfo, registry};
+use record::format::{FormatInfo, registry};
 use serde::Serialize;
 use utoipa::ToSchema;
-use warp::reply;
 
-use crate::answer::json_of;
+use crate::answer::{Answer, json_of};
 use crate::error::ApiError;
 use crate::params::Params;
 
@@ -35,20 +34,45 @@ impl From<&'static FormatInfo> for Format {
     }
 }
 
-pub fn formats(params: Params) -> Result<reply::Response, ApiError> {
+pub fn formats(params: Params) -> Result<Answer, ApiError> {
     params.end()?;
     json_of(&Formats { formats: registry().iter().map(|parser| parser.info().into()).collect() })
 }
 
 #[derive(Serialize, ToSchema)]
 pub struct Patterns {
-    /// Regular and grok expressions by name: the built-in ones, then those of the settings.
-    patterns: Vec<Format>,
+    /// Lines are held to one by its name, as `?format=` has it.
+    patterns: Vec<Pattern>,
+    /// What grok expressions are made of.
+    grok: Vec<GrokPattern>,
 }
 
-pub fn patterns(params: Params) -> Result<reply::Response, ApiError> {
+/// A pattern: predefined, or of the settings.
+#[derive(Serialize, ToSchema)]
+pub struct Pattern {
+    #[serde(flatten)]
+    format: Format,
+    /// A regular expression whose named groups are fields, or a grok expression.
+    expression: &'static str,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct GrokPattern {
+    #[schema(example = "LOGLEVEL")]
+    name: &'static str,
+    expression: &'static str,
+}
+
+pub fn patterns(params: Params) -> Result<Answer, ApiError> {
     params.end()?;
-    let built_in = format::patterns().iter().map(|pattern| &pattern.info);
-    let installed = format::installed().iter().map(|parser| parser.info());
-    json_of(&Patterns { patterns: built_in.chain(installed).map(Format::from).collect() })
+    let built_in = record::format::patterns().iter();
+    let built_in = built_in.map(|pattern| Pattern { format: (&pattern.info).into(), expression: pattern.expression });
+    // A pattern of the settings has its expression for its specification.
+    let installed = record::format::installed().iter().map(|parser| parser.info());
+    let installed = installed.map(|info| Pattern { format: info.into(), expression: info.specification });
+    let grok = record::format::GROK_PATTERNS.iter();
+    json_of(&Patterns {
+        patterns: built_in.chain(installed).collect(),
+        grok: grok.map(|&(name, expression)| GrokPattern { name, expression }).collect(),
+    })
 }

@@ -7,6 +7,7 @@
 mod answer;
 mod assets;
 mod cursor;
+mod dev;
 mod error;
 mod export;
 mod formats;
@@ -56,6 +57,8 @@ pub struct ApiConfig {
     pub viewers_max: usize,
     /// Open connections, WebSockets included.
     pub connections_max: usize,
+    /// The dashboard's files are read from here instead of from the program, and the page reloads when they change.
+    pub dashboard_folder: Option<std::path::PathBuf>,
     /// At a stop, answers under way are given so long to end.
     pub stop_seconds_max: u64,
 }
@@ -71,6 +74,7 @@ impl ApiConfig {
             exports_max: 4,
             viewers_max: 1_000,
             connections_max: 4_096,
+            dashboard_folder: None,
             stop_seconds_max: 5,
         }
     }

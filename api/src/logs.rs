@@ -2,10 +2,9 @@
 
 use engine::store::RowBuf;
 use record::Id;
-use warp::reply;
 
 use crate::Sidecar;
-use crate::answer::json;
+use crate::answer::{Answer, json};
 use crate::cursor::Cursor;
 use crate::error::ApiError;
 use crate::params::{Params, shown};
@@ -18,7 +17,7 @@ pub const CONTEXT_ROWS_DEFAULT: usize = 10;
 /// Neighbours to each side: more than anyone reads by scrolling.
 pub const CONTEXT_ROWS_MAX: usize = 1_000;
 
-pub async fn page(sidecar: &Sidecar, mut params: Params) -> Result<reply::Response, ApiError> {
+pub async fn page(sidecar: &Sidecar, mut params: Params) -> Result<Answer, ApiError> {
     let limit =
         params.number("limit", PAGE_ROWS_DEFAULT, 1..=PAGE_ROWS_MAX, ": page with cursor, or use /logs/export")?;
     let cursor = params.take("cursor")?.map(|text| Cursor::read(&text)).transpose()?;
@@ -46,7 +45,7 @@ pub async fn page(sidecar: &Sidecar, mut params: Params) -> Result<reply::Respon
     Ok(response)
 }
 
-pub async fn one(sidecar: &Sidecar, id: &str, params: Params) -> Result<reply::Response, ApiError> {
+pub async fn one(sidecar: &Sidecar, id: &str, params: Params) -> Result<Answer, ApiError> {
     params.end()?;
     let id = parse_id(id)?;
     let ran = sidecar.queries.run(move |reader, stop| reader.get(id, stop)).await?;
@@ -60,7 +59,7 @@ pub async fn one(sidecar: &Sidecar, id: &str, params: Params) -> Result<reply::R
     Ok(response)
 }
 
-pub async fn context(sidecar: &Sidecar, id: &str, mut params: Params) -> Result<reply::Response, ApiError> {
+pub async fn context(sidecar: &Sidecar, id: &str, mut params: Params) -> Result<Answer, ApiError> {
     let before = params.number("before", CONTEXT_ROWS_DEFAULT, 0..=CONTEXT_ROWS_MAX, "")?;
     let after = params.number("after", CONTEXT_ROWS_DEFAULT, 0..=CONTEXT_ROWS_MAX, "")?;
     params.end()?;

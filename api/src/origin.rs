@@ -3,14 +3,14 @@
 //! Browsers send `Origin` (RFC 6454) with every WebSocket and every request across origins; other clients send none and
 //! are not held up. A WebSocket knows no same-origin rule of the browser's, so it is checked here.
 
+use warp::http::StatusCode;
 use warp::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, HOST, HeaderMap, HeaderValue,
     ORIGIN, VARY,
 };
-use warp::http::{Response, StatusCode};
-use warp::reply;
 
+use crate::answer::{Answer, empty};
 use crate::error::ApiError;
 use crate::params::shown;
 
@@ -52,14 +52,13 @@ pub fn is_preflight(headers: &HeaderMap, origins: &[String]) -> bool {
 }
 
 /// The answer to a preflight; [`allow`] adds the rest.
-pub fn preflight() -> reply::Response {
-    let mut response = Response::new("".into());
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    let headers = response.headers_mut();
+pub fn preflight() -> Answer {
+    let mut answer = empty(StatusCode::NO_CONTENT);
+    let headers = answer.headers_mut();
     headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, HEAD"));
     headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("content-type"));
     headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
-    response
+    answer
 }
 
 #[cfg(test)]

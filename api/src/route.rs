@@ -11,6 +11,7 @@ use warp::http::{Method, StatusCode};
 use warp::ws::Ws;
 use warp::{Filter, Reply, reply};
 
+use crate::answer::Answer;
 use crate::error::ApiError;
 use crate::params::{Params, decode, shown};
 use crate::{Sidecar, answer, assets, export, logs, origin, stats};
@@ -58,9 +59,9 @@ impl Route<'_> {
             ("ws", "logs") => Route::Live,
             ("api", "openapi.json") => Route::OpenApi,
             ("api", "docs") => Route::Docs(""),
-            ("api", rest) => Route::Docs(rest.strip_prefix("docs/")?),
+            ("api", rest) if !rest.is_empty() => Route::Docs(rest.strip_prefix("docs/")?),
             ("", "") if path != "/" => return None,
-            _ if assets::exists(trimmed) => Route::Dashboard(trimmed),
+            (_, "") => Route::Dashboard(trimmed),
             _ => return None,
         })
     }
@@ -106,17 +107,17 @@ pub fn routes(sidecar: Arc<Sidecar>) -> warp::filters::BoxedFilter<(reply::Respo
 
 async fn respond(sidecar: &Sidecar, asked: Asked) -> reply::Response {
     let origin = asked.headers.get(warp::http::header::ORIGIN).cloned();
-    let mut response = answer(sidecar, asked).await.unwrap_or_else(ApiError::into_response);
+    let gzip = answer::accepts_gzip(&asked.headers);
+    let mut answer = answer(sidecar, asked).await.unwrap_or_else(ApiError::into_answer);
     if let Some(origin) = origin
         && origin::is_allowed(&origin, &sidecar.config.origins)
     {
-        origin::allow(response.headers_mut(), origin);
+        origin::allow(answer.headers_mut(), origin);
     }
-    answer::finish(response.headers_mut());
-    response
+    answer.finish(gzip).await
 }
 
-async fn answer(sidecar: &Sidecar, asked: Asked) -> Result<reply::Response, ApiError> {
+async fn answer(sidecar: &Sidecar, asked: Asked) -> Result<Answer, ApiError> {
     let path = decode(&asked.path.replace('+', "%2B"))?;
     let Some(route) = Route::of(&path) else {
         return Err(ApiError::not_found(format!("there is no {}: /api/docs lists what there is", shown(&path))));
@@ -125,6 +126,10 @@ async fn answer(sidecar: &Sidecar, asked: Asked) -> Result<reply::Response, ApiE
         return Ok(origin::preflight());
     }
     if asked.method != Method::GET && asked.method != Method::HEAD {
+        if let Route::Dashboard(file) = route {
+            // What is not there has no methods.
+            assets::dashboard(file, sidecar.config.dashboard_folder.as_deref(), &asked.headers)?;
+        }
         return Err(ApiError {
             allow: Some("GET, HEAD"),
             ..ApiError::new(
@@ -150,16 +155,11 @@ async fn answer(sidecar: &Sidecar, asked: Asked) -> Result<reply::Response, ApiE
         Route::OpenApi => params.end().map(|()| assets::openapi(&asked.headers)),
         Route::Docs(file) => params.end().and_then(|()| assets::docs(file, &asked.headers)),
         // A shared link of the dashboard carries its state in the query string: the page reads it, not this.
-        Route::Dashboard(file) => assets::dashboard(file, &asked.headers),
+        Route::Dashboard(file) => assets::dashboard(file, sidecar.config.dashboard_folder.as_deref(), &asked.headers),
     }
 }
 
-fn live(
-    sidecar: &Sidecar,
-    params: Params,
-    headers: &HeaderMap,
-    upgrade: Option<Ws>,
-) -> Result<reply::Response, ApiError> {
+fn live(sidecar: &Sidecar, params: Params, headers: &HeaderMap, upgrade: Option<Ws>) -> Result<Answer, ApiError> {
     origin::check(headers, &sidecar.config.origins)?;
     let filter = params.filter(sidecar.now(), &sidecar.config.timezone)?;
     let Some(upgrade) = upgrade else {
@@ -172,7 +172,7 @@ fn live(
     // Subscribed before the 101: what becomes durable after the client has it, the client gets.
     let subscription = sidecar.live.subscribe(&filter)?;
     let upgrade = upgrade.max_message_size(INCOMING_BYTES_MAX).max_frame_size(INCOMING_BYTES_MAX);
-    Ok(upgrade.on_upgrade(|socket| crate::live::watch(socket, subscription)).into_response())
+    Ok(Answer::Ready(upgrade.on_upgrade(|socket| crate::live::watch(socket, subscription)).into_response()))
 }
 
 #[cfg(test)]
@@ -199,11 +199,12 @@ mod tests {
             ("/api/docs/", Some(Route::Docs(""))),
             ("/api/docs/swagger-ui.css", Some(Route::Docs("swagger-ui.css"))),
             ("/api/openapi.json", Some(Route::OpenApi)),
-            ("/api", None),
+            ("/api/other", None),
             ("/", Some(Route::Dashboard(""))),
             ("/app.css", Some(Route::Dashboard("app.css"))),
             ("/../Cargo.toml", None),
-            ("/nothing", None),
+            ("/nothing", Some(Route::Dashboard("nothing"))),
+            ("/nothing/at/all", None),
             ("//", None),
             ("", None),
         ] {

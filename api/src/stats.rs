@@ -6,10 +6,9 @@ use record::{Level, Timestamp};
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use utoipa::ToSchema;
-use warp::reply;
 
 use crate::Sidecar;
-use crate::answer::json_of;
+use crate::answer::{Answer, json_of};
 use crate::error::ApiError;
 use crate::params::{Params, shown};
 use crate::query::set_timing;
@@ -127,7 +126,7 @@ fn last(seconds: i64, now: Timestamp) -> TimeRange {
     TimeRange { from: Some(Timestamp::clamped(now.as_micros() - seconds * 1_000_000)), to: Some(now) }
 }
 
-pub async fn stats(sidecar: &Sidecar, params: Params) -> Result<reply::Response, ApiError> {
+pub async fn stats(sidecar: &Sidecar, params: Params) -> Result<Answer, ApiError> {
     let now = sidecar.now();
     let filter = params.filter(now, &sidecar.config.timezone)?;
     // What has arrived is only counted as a whole; a filter is asked of the store, whose newest rows are at hand.
@@ -160,7 +159,7 @@ pub async fn stats(sidecar: &Sidecar, params: Params) -> Result<reply::Response,
     Ok(response)
 }
 
-pub async fn histogram(sidecar: &Sidecar, mut params: Params) -> Result<reply::Response, ApiError> {
+pub async fn histogram(sidecar: &Sidecar, mut params: Params) -> Result<Answer, ApiError> {
     let interval = params.take("interval")?.map(|text| parse_interval(&text)).transpose()?;
     let filter = params.filter(sidecar.now(), &sidecar.config.timezone)?;
     let ran = sidecar.queries.run(move |reader, stop| reader.histogram(&filter, interval, stop)).await?;
@@ -188,7 +187,7 @@ pub async fn histogram(sidecar: &Sidecar, mut params: Params) -> Result<reply::R
     Ok(response)
 }
 
-pub async fn facets(sidecar: &Sidecar, mut params: Params) -> Result<reply::Response, ApiError> {
+pub async fn facets(sidecar: &Sidecar, mut params: Params) -> Result<Answer, ApiError> {
     let name = params.take("field")?.ok_or_else(|| {
         ApiError::bad_request("missing_parameter", "field is missing: level, source, application or metadata.KEY")
     })?;

@@ -3,9 +3,20 @@
 use std::io;
 
 use glommio::{GlommioError, LocalExecutorBuilder, Placement};
+use rustix::process::{Resource, getrlimit};
+
+/// glommio makes no ring where less may be locked, and says so in words that only it understands.
+const MEMLOCK_BYTES_MIN: u64 = 512 * 1024;
 
 /// Makes the rings of one shard, with `ring_bytes` of buffers, and drops them again.
 pub fn ring(ring_bytes: usize) -> io::Result<()> {
+    if let Some(limit) = getrlimit(Resource::Memlock).current
+        && limit < MEMLOCK_BYTES_MIN
+    {
+        let (limit, need) = (limit / 1024, MEMLOCK_BYTES_MIN / 1024);
+        let message = format!("only {limit} KiB of memory may be locked, and a ring needs {need} KiB");
+        return Err(io::Error::new(io::ErrorKind::OutOfMemory, message));
+    }
     let made = std::thread::Builder::new()
         .name("probe".to_owned())
         .spawn(move || LocalExecutorBuilder::new(Placement::Unbound).io_memory(ring_bytes).make().map(drop))?

@@ -11,6 +11,7 @@
 pub mod answer;
 pub mod ceiling;
 pub mod drive;
+pub mod emit;
 pub mod generate;
 pub mod http;
 pub mod ledger;

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use crate::generate::{Clock, Generator, Stamp, restamp};
+use crate::generate::{Clock, Generator, START, Stamp, restamp};
 
 /// What a request holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +54,7 @@ impl Prepared {
             requests: Vec::new(),
             stamps: Vec::new(),
             shares,
-            clock: Clock::default(),
+            clock: Clock::new(START),
             tag,
         };
         let (mut index, mut body, mut stamps) = (0, Vec::new(), Vec::<Stamp>::new());

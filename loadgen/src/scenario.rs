@@ -34,6 +34,11 @@ const OPEN_SHARE: f64 = 0.75;
 /// What each viewer is shown a second, as batches of [`FED_LINES`].
 const FED_PER_SECOND: f64 = 10_000.0;
 const FED_LINES: usize = 100;
+/// A hundred such requests a second, each of which may wait behind a megabyte of others.
+const FED_CONNECTIONS: usize = 16;
+const FED_PER_SHARE: usize = 64;
+/// With and without viewers by turns, so that a machine that warms up or slows down favours neither.
+const VIEWER_TURNS: [usize; 4] = [0, VIEWERS, VIEWERS, 0];
 /// The source of these.
 const FED: &str = "fed";
 const VIEWERS: usize = 20;
@@ -164,7 +169,7 @@ impl Run<'_> {
             counts_accepted: true,
         };
         let (outcomes, around) = self.measured(&mut [load], &mut [])?;
-        let mut phase = Phase::new("1 MiB of NDJSON a request", connections, None, &outcomes[0], &around);
+        let mut phase = Phase::new("1 MiB of NDJSON a request", connections, self.options.rate, &outcomes[0], &around);
         if let (Some(ceilings), Some(found)) = (&self.report.ceilings, phase.found_per_second) {
             phase.shares = vec![
                 ("loopback".to_owned(), found / ceilings.loopback_records_per_second),
@@ -286,12 +291,13 @@ impl Run<'_> {
         let records = self.options.records.unwrap_or(2_000_000);
         let mut batches = self.batches(connections);
         let form = Form { source: Some(FED), ..self.form(BATCH, BATCH_TYPE, Size::Lines(FED_LINES)) };
-        let mut fed = Prepared::new(&form, self.options.seed, self.ledger.tag, 1, SINGLES_PER_SHARE / 8);
+        let mut fed = Prepared::new(&form, self.options.seed, self.ledger.tag, FED_CONNECTIONS, FED_PER_SHARE);
         self.ceilings(&batches, None)?;
-        for count in [0, VIEWERS] {
+        for count in VIEWER_TURNS {
             let mut viewers = Vec::new();
             for _ in 0..count {
-                viewers.push(Viewer::open(&self.server.authority, &format!("/ws/logs?source={FED}"), Watch::Count)?);
+                let target = format!("/ws/logs?source={FED}");
+                viewers.push(Viewer::open(&self.server.authority, &target, Watch::Count)?);
             }
             let mut loads = [
                 Load {
@@ -304,7 +310,7 @@ impl Run<'_> {
                 },
                 Load {
                     prepared: &mut fed,
-                    connections: 1,
+                    connections: FED_CONNECTIONS,
                     pace: Pace::Open(FED_PER_SECOND / FED_LINES as f64),
                     until: Until::OthersEnd,
                     warm_up: Duration::ZERO,
@@ -313,26 +319,34 @@ impl Run<'_> {
             ];
             let (outcomes, around) = self.measured(&mut loads, &mut viewers)?;
             let name = format!("1 MiB of NDJSON a request, {count} viewers");
-            let phase = Phase::new(&name, connections, None, &outcomes[0], &around);
+            let mut phase = Phase::new(&name, connections, None, &outcomes[0], &around);
+            phase.found_per_second = None;
             if count > 0 {
-                let seen: u64 = viewers.iter().map(|viewer| viewer.seen).sum();
-                let skipped: u64 = viewers.iter().map(|viewer| viewer.skipped).sum();
+                let mean = |of: fn(&Viewer) -> u64| viewers.iter().map(of).sum::<u64>() as f64 / count as f64;
                 self.report.notes.push(format!(
-                    "of {} records that were for them, the viewers saw {} each on average and were told of {} skipped; \
-                     reading them is in the client's CPU, so that rates of this phase are lower for that alone",
+                    "{} records a second were for the viewers; of {} they saw {} each on average and were told of {} skipped",
+                    thousands(outcomes[1].records as f64 / phase.seconds),
                     thousands(outcomes[1].records as f64),
-                    thousands(seen as f64 / count as f64),
-                    thousands(skipped as f64 / count as f64),
+                    thousands(mean(|viewer| viewer.seen)),
+                    thousands(mean(|viewer| viewer.skipped)),
                 ));
             }
             self.report.phases.push(phase);
         }
-        let [alone, watched] = &self.report.phases[..] else { return Ok(()) };
-        let rate = 1.0 - watched.per_second / alone.per_second;
-        let cpu = watched.server_cpu_seconds_per_million.zip(alone.server_cpu_seconds_per_million);
-        let cpu =
-            cpu.map_or(String::new(), |(with, without)| format!(", {:+.1} % CPU", (with / without - 1.0) * 100.0));
-        self.report.notes.push(format!("{VIEWERS} viewers cost ingestion {:.1} % of its rate{cpu}", rate * 100.0));
+        let mean = |watched: bool, of: fn(&Phase) -> f64| {
+            let turns = self.report.phases.iter().zip(VIEWER_TURNS);
+            let values: Vec<f64> =
+                turns.filter(|(_, count)| (*count > 0) == watched).map(|(phase, _)| of(phase)).collect();
+            values.iter().sum::<f64>() / values.len().max(1) as f64
+        };
+        let rate = |phase: &Phase| phase.per_second;
+        let cpu = |phase: &Phase| phase.server_cpu_seconds_per_million.unwrap_or(f64::NAN);
+        self.report.notes.push(format!(
+            "{VIEWERS} viewers: {:+.1} % rate, {:+.1} % server CPU a million (reading what they are shown is in the \
+             client's CPU, which the server would otherwise have)",
+            (mean(true, rate) / mean(false, rate) - 1.0) * 100.0,
+            (mean(true, cpu) / mean(false, cpu) - 1.0) * 100.0,
+        ));
         Ok(())
     }
 

@@ -62,6 +62,8 @@ impl<'a> Value<'a> {
 pub struct Key<'a> {
     pub raw: &'a str,
     pub escaped: bool,
+    /// Where it stands in the cursor's text: just after its opening quote.
+    pub at: usize,
 }
 
 /// Reads text that must be one value as a whole.
@@ -92,6 +94,12 @@ impl<'a> Cursor<'a> {
         self.at
     }
 
+    /// The text that it moves over.
+    pub fn text(&self) -> &'a str {
+        self.text
+    }
+
+    #[inline]
     pub fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
@@ -183,7 +191,7 @@ impl<'a> Cursor<'a> {
         self.string(&mut escapes)?;
         let raw = &self.text[start..self.at - 1];
         self.colon()?;
-        Ok(Key { raw, escaped: escapes.any })
+        Ok(Key { raw, escaped: escapes.any, at: start })
     }
 
     /// Reads the value that begins here, whatever it is.

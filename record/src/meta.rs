@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use crate::json::{Cursor, Key, Value};
-use crate::text::{push_json_string, push_json_value, push_number_or_text, push_string, push_unescaped};
+use crate::text::{find_special, push_json_string, push_json_value, push_number_or_text, push_string, push_unescaped};
 
 /// From this many keys on, repeated keys are found by hash: a line of 100,000 keys must not take quadratic time.
 const LINEAR_KEYS_MAX: usize = 24;
@@ -103,31 +103,31 @@ impl Meta {
         self.repaired
     }
 
-    /// Adds text, which need not be UTF-8.
-    pub fn text(&mut self, key: &str, value: &[u8]) {
+    /// Adds text, which need not be UTF-8. A key that stands in the program needs no escapes, here and below.
+    pub fn text(&mut self, key: &'static str, value: &[u8]) {
         let ascii = self.ascii;
         self.value(key, |out| push_string(value, ascii, out));
     }
 
     /// Adds text, unless it is empty or the `-` that stands for nothing in access logs and syslog.
-    pub fn text_unless_nil(&mut self, key: &str, value: &[u8]) {
+    pub fn text_unless_nil(&mut self, key: &'static str, value: &[u8]) {
         if !value.is_empty() && value != b"-" {
             self.text(key, value);
         }
     }
 
-    pub fn int(&mut self, key: &str, value: i64) {
+    pub fn int(&mut self, key: &'static str, value: i64) {
         self.value(key, |out| {
             out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
             false
         });
     }
 
-    pub fn bool(&mut self, key: &str, value: bool) {
+    pub fn bool(&mut self, key: &'static str, value: bool) {
         self.json(key, if value { "true" } else { "false" });
     }
 
-    /// Adds `true` under a key that need not be UTF-8.
+    /// Adds `true` under a key that may hold anything.
     pub fn flag(&mut self, key: &[u8]) {
         self.value_bytes(key, |out| {
             out.extend_from_slice(b"true");
@@ -136,20 +136,20 @@ impl Meta {
     }
 
     /// Adds digits as [`number_or_text`](Meta::number_or_text) does, unless they are missing or `-`.
-    pub fn number_unless_nil(&mut self, key: &str, value: &[u8]) {
+    pub fn number_unless_nil(&mut self, key: &'static str, value: &[u8]) {
         if !value.is_empty() && value != b"-" {
             self.number_or_text(key, value);
         }
     }
 
     /// Adds digits as a number when they are a canonical i64 (so that the text comes back as it was), else as text.
-    pub fn number_or_text(&mut self, key: &str, value: &[u8]) {
+    pub fn number_or_text(&mut self, key: &'static str, value: &[u8]) {
         let ascii = self.ascii;
         self.value(key, |out| push_number_or_text(value, ascii, out));
     }
 
     /// Adds a valid JSON value, made storable.
-    pub fn json(&mut self, key: &str, value: &str) {
+    pub fn json(&mut self, key: &'static str, value: &str) {
         self.value(key, |out| {
             push_json_value(value, out);
             false
@@ -157,11 +157,12 @@ impl Meta {
     }
 
     /// Adds what `write` appends, which must be one JSON value; it returns whether text had to be repaired.
-    pub fn value(&mut self, key: &str, write: impl FnOnce(&mut Vec<u8>) -> bool) {
-        self.value_bytes(key.as_bytes(), write);
+    pub fn value(&mut self, key: &'static str, write: impl FnOnce(&mut Vec<u8>) -> bool) {
+        let start = self.begin_named(key);
+        self.finish(start, write);
     }
 
-    /// The same under a key that need not be UTF-8.
+    /// The same under a key that may hold anything.
     pub fn value_bytes(&mut self, key: &[u8], write: impl FnOnce(&mut Vec<u8>) -> bool) {
         let start = self.begin();
         self.repaired |= push_string(key, self.ascii, &mut self.text);
@@ -172,11 +173,10 @@ impl Meta {
     /// text is ASCII without NUL; it returns whether text had to be repaired, and what the caller wants to know.
     pub(crate) fn try_value<T, E>(
         &mut self,
-        key: &str,
+        key: &'static str,
         write: impl FnOnce(&mut Vec<u8>, bool) -> Result<(bool, T), E>,
     ) -> Result<T, E> {
-        let start = self.begin();
-        push_string(key.as_bytes(), true, &mut self.text);
+        let start = self.begin_named(key);
         let renamed = self.claim(start);
         let key_end = self.text.len();
         self.text.push(b':');
@@ -229,15 +229,33 @@ impl Meta {
         });
     }
 
-    /// Adds a JSON value under a key of its own.
+    /// Adds the member of a JSON object that a cursor has just read. Mostly it can be copied as a whole.
+    #[inline]
+    pub fn member_at(&mut self, cursor: &Cursor, key: Key, value: Value) {
+        let (start, end) = (key.at - 1, cursor.position());
+        let without_blanks = end - start == key.raw.len() + 3 + value.raw.len();
+        if without_blanks && value.tidy && !key.escaped {
+            let at = self.begin();
+            self.text.extend_from_slice(&cursor.text().as_bytes()[start..end]);
+            let key_end = at + key.raw.len() + 2;
+            if self.find(&self.text[at..key_end]).is_none() {
+                self.push_member(at, key_end, false);
+                return;
+            }
+            self.text.truncate(at - 1);
+        }
+        self.member(key, value);
+    }
+
+    /// Adds a JSON value under a key that needs no escapes.
     pub fn json_value(&mut self, key: &str, value: Value) {
-        self.member(Key { raw: key, escaped: false }, value);
+        self.member(Key { raw: key, escaped: false, at: 0 }, value);
     }
 
     /// Adds every member of a valid JSON object.
     pub fn merge_object(&mut self, object: &str) {
         // What is not valid ends it early, and there is none of that in an object that a cursor has read before.
-        let _ = Cursor::new(object).object(|_, key, value| self.member(key, value));
+        let _ = Cursor::new(object).object(|cursor, key, value| self.member_at(cursor, key, value));
     }
 
     /// How many members there are.
@@ -299,6 +317,17 @@ impl Meta {
     fn begin(&mut self) -> usize {
         self.text.push(b',');
         self.text.len()
+    }
+
+    /// Begins a member under a key that needs no escapes.
+    #[inline]
+    fn begin_named(&mut self, key: &'static str) -> usize {
+        debug_assert_eq!(find_special(key.as_bytes(), 0), key.len(), "{key} needs escapes");
+        let text = &mut self.text;
+        text.extend_from_slice(b",\"");
+        text.extend_from_slice(key.as_bytes());
+        text.push(b'"');
+        text.len() - key.len() - 2
     }
 
     /// Ends a member whose quoted key has just been written from `start`.
@@ -451,7 +480,8 @@ mod tests {
         let mut meta = Meta::default();
         for round in 0..3 {
             for key in 0..100 {
-                meta.int(&format!("k{key}"), round * 100 + key);
+                let number = (round * 100 + key).to_string();
+                meta.value_bytes(format!("k{key}").as_bytes(), |out| push_number_or_text(number.as_bytes(), true, out));
             }
         }
         let text = object(&meta);

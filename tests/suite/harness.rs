@@ -57,7 +57,10 @@ impl Server {
     pub fn at(data: &Path, flags: &[&str]) -> Server {
         let parent = data.parent().expect("a data folder inside another");
         let mut command = logboom(parent);
-        command.arg("serve").args(["--listen", "127.0.0.1:0", "--data-dir"]).arg(data).args(flags);
+        command.arg("serve").arg("--data-dir").arg(data).args(flags);
+        if !flags.contains(&"--listen") {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
         let _ = std::fs::remove_file(data.join("listen"));
         let mut child = command
             .stdin(Stdio::null())

@@ -91,6 +91,9 @@ fn too_little_memlock_is_told() {
     // Where the limit could not be lowered, or the process keeps CAP_IPC_LOCK, there is nothing to see.
     if told.contains("16 KiB may be locked") {
         assert!(!well && told.contains("memlock") && told.contains("ulimit -l"), "{told}");
+        let (well, told) = run("serve");
+        let last = told.lines().last().unwrap_or_default();
+        assert!(!well && last.contains("only 16 KiB") && last.contains("ulimit -l"), "{told}");
     }
 }
 
@@ -129,6 +132,31 @@ fn the_greeting_says_what_runs_where() {
         assert!(said.contains(part), "{part} in {said}");
     }
     assert!(!told.contains('\x1b'), "no colours where nobody looks: {told:?}");
+}
+
+#[test]
+fn an_idle_server_does_nothing() {
+    let server = Server::start();
+    assert_eq!(server.post("/data/", "application/json", r#"{"message":"m"}"#).status, 201);
+    let cpu_ticks = || {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", server.pid())).unwrap();
+        let fields: Vec<u64> = stat
+            .rsplit_once(')')
+            .unwrap()
+            .1
+            .split_whitespace()
+            .skip(11)
+            .take(2)
+            .map(|ticks| ticks.parse().unwrap())
+            .collect();
+        fields[0] + fields[1]
+    };
+    std::thread::sleep(Duration::from_secs(1));
+    let before = cpu_ticks();
+    std::thread::sleep(Duration::from_secs(4));
+    let used = cpu_ticks() - before;
+    // Ticks are 10 ms: half a percent of a core, and what rounding adds.
+    assert!(used <= 2, "{used} ticks in 4 s");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! One filter's feed: batches in, frames out.
 //!
 //! Comes in: every durable batch. Goes out: messages as WebSocket viewers get them, shared by all of them. A frame goes
-//! out at once when none went out within [`JOIN`] before; under load that makes one frame each 20 ms.
+//! out at once when none went out within [`JOIN`] before; under load that makes one frame each 10 ms.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,13 +13,13 @@ use tokio::sync::broadcast;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-/// Frames are joined for so long: what a person sees as at once, and 50 frames a second at the most.
-const JOIN: Duration = Duration::from_millis(20);
-/// A frame takes no further record beyond this: 25 MB a second is more than any page can show. The rest of its 20 ms is
+/// Frames are joined for so long: what a person sees as at once, and 100 frames a second at the most.
+const JOIN: Duration = Duration::from_millis(10);
+/// A frame takes no further record beyond this: 25 MB a second is more than any page can show. The rest of its 10 ms is
 /// skipped and counted, so that a flood costs a feed no more than that.
-const FRAME_BYTES_MAX: usize = 512 * 1024;
+const FRAME_BYTES_MAX: usize = 256 * 1024;
 /// Frames kept for slow viewers: 640 ms under load, at most 16 MB a feed.
-const FRAMES_MAX: usize = 32;
+const FRAMES_MAX: usize = 64;
 
 pub struct Feed {
     frames: broadcast::Sender<Frame>,

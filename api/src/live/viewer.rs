@@ -17,7 +17,7 @@ const SEND_MAX: Duration = Duration::from_secs(30);
 /// How long its answer to our close is waited for.
 const CLOSE_MAX: Duration = Duration::from_secs(1);
 
-/// At a stop the feed's last frame comes within this: it joins records for 20 ms.
+/// At a stop the feed's last frame comes within this: it joins records for 10 ms.
 const LAST_FRAME_MAX: Duration = Duration::from_millis(60);
 
 /// RFC 6455 §7.4.1: the server goes down.

@@ -179,7 +179,7 @@ fn logs() -> Vec<Route> {
         filter_errors(
             Route::get("/ws/logs", "logs", "watch_records", "The live tail, a WebSocket")
                 .about(
-                    "Messages are `{\"type\": \"logs\", \"logs\": […]}` in order of arrival, joined for at most 20 ms, \
+                    "Messages are `{\"type\": \"logs\", \"logs\": […]}` in order of arrival, joined for at most 10 ms, \
                      and `{\"type\": \"skipped\", \"count\": n}` when records came faster than they were taken. \
                      See docs/WEBSOCKET.md.",
                 )

@@ -216,6 +216,7 @@ fn paths_methods_and_parameters() {
     for (method, target, status, code) in [
         ("GET", "/nothing", 404, "not_found"),
         ("GET", "/logs/x/y", 404, "not_found"),
+        ("POST", "/nothing", 404, "not_found"),
         ("POST", "/logs/", 405, "method_not_allowed"),
         ("DELETE", "/stats/", 405, "method_not_allowed"),
         ("POST", "/", 405, "method_not_allowed"),
@@ -308,13 +309,37 @@ fn files_have_tags_and_policies() {
         let policy = file.header("content-security-policy").unwrap();
         assert!(policy.starts_with("default-src 'none'") && !policy.contains("script-src 'self' 'unsafe"), "{policy}");
         let tag = file.header("etag").unwrap();
-        let again = server.ask("GET", target, &format!("If-None-Match: \"x\", W/{tag}\r\n"));
+        let again = server.ask("GET", target, &format!("If-None-Match: \"x\", {tag}\r\n"));
         assert_eq!((again.status, again.header("etag")), (304, Some(tag)), "{target}");
     }
     let page = server.get("/?q=level:ERROR");
     assert_eq!(page.status, 200);
     assert!(!page.body.contains("<style") && !page.body.contains("style="), "inline style");
     assert!(!page.body.contains("<script>") && !page.body.contains(" onclick"), "inline script");
+}
+
+#[test]
+fn answers_are_compressed_for_whom_takes_it() {
+    let server = Running::start(Fake::numbered(1_000));
+    let plain = server.get("/logs/?limit=1000");
+    assert_eq!(plain.header("content-encoding"), None);
+    let mut stream = server.connect();
+    stream
+        .write_all(
+            b"GET /logs/?limit=1000 HTTP/1.1\r\nHost: here\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n",
+        )
+        .unwrap();
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+    let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
+    assert!(head.contains("content-encoding: gzip\r\n") && head.contains("vary: accept-encoding"), "{head}");
+    let mut body = String::new();
+    flate2::read::GzDecoder::new(&bytes[end + 4..]).read_to_string(&mut body).unwrap();
+    assert_eq!(body, plain.body);
+    assert!(bytes.len() * 3 < body.len(), "{} of {}", bytes.len(), body.len());
+    let small = server.ask("GET", "/stats", "Accept-Encoding: gzip\r\n");
+    assert_eq!(small.header("content-encoding"), None);
 }
 
 #[test]

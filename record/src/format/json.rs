@@ -78,20 +78,37 @@ const TOLD: u8 = 2;
 
 /// The values of the keys that fill fields.
 struct Slots<'a> {
-    values: [Value<'a>; KEYS.len()],
+    text: &'a str,
+    /// Where each value stands in the text: its end and its length, and as top bits whether it is tidy, and escaped. So
+    /// packed, clearing them costs little.
+    packed: [(u32, u32); KEYS.len()],
     /// Which of them are there, a bit each.
     set: u32,
 }
 
+/// A line, and so a value, is shorter than this by far.
+const TIDY: u32 = 1 << 31;
+const ESCAPED: u32 = 1 << 30;
+
 impl<'a> Slots<'a> {
+    /// Puts in the value that the cursor has just read.
     #[inline]
-    fn put(&mut self, slot: usize, value: Value<'a>) {
+    fn put(&mut self, slot: usize, value: Value<'a>, end: usize) {
         // Of a repeated key the last counts, also when it is null.
         match value.is_null() {
             true => self.set &= !(1 << slot),
             false => self.set |= 1 << slot,
         }
-        self.values[slot] = value;
+        let flags = (u32::from(value.tidy) * TIDY) | (u32::from(value.escaped) * ESCAPED);
+        self.packed[slot] = (end as u32, value.raw.len() as u32 | flags);
+    }
+
+    #[inline]
+    fn get(&self, slot: usize) -> Value<'a> {
+        let (end, packed) = self.packed[slot];
+        let length = packed & !(TIDY | ESCAPED);
+        let raw = &self.text[(end - length) as usize..end as usize];
+        Value { raw, tidy: packed & TIDY != 0, escaped: packed & ESCAPED != 0 }
     }
 
     /// The first value of a field that is no object or array: taken out, and its slot told.
@@ -100,9 +117,10 @@ impl<'a> Slots<'a> {
         let mut candidates = self.set & bits(slots);
         while candidates != 0 {
             let slot = candidates.trailing_zeros() as usize;
-            if !self.values[slot].is_container() {
+            let value = self.get(slot);
+            if !value.is_container() {
                 self.set &= !(1 << slot);
-                return Some((slot, self.values[slot]));
+                return Some((slot, value));
             }
             candidates &= candidates - 1;
         }
@@ -111,7 +129,7 @@ impl<'a> Slots<'a> {
 
     #[inline]
     fn object(&self, slot: usize) -> Option<Value<'a>> {
-        (self.set & 1 << slot != 0 && self.values[slot].is_object()).then(|| self.values[slot])
+        (self.set & 1 << slot != 0).then(|| self.get(slot)).filter(Value::is_object)
     }
 }
 
@@ -126,10 +144,10 @@ fn parse_text<'a>(text: &'a str, context: &Context, out: &mut Fields<'a>, docker
         out.message = Text::Bytes(value.raw.as_bytes());
         return Ok(false);
     }
-    let mut slots = Slots { values: [Value::NONE; KEYS.len()], set: 0 };
+    let mut slots = Slots { text, packed: [(0, 0); KEYS.len()], set: 0 };
     read_members(&mut cursor, &mut slots, &mut out.meta).map_err(malformed)?;
     cursor.end().map_err(malformed)?;
-    let like_docker = docker && slots.set == 1 << LOG | 1 << TIME && slots.values[LOG].string().is_some() && {
+    let like_docker = docker && slots.set == 1 << LOG | 1 << TIME && slots.get(LOG).string().is_some() && {
         let stream = out.meta.get("stream");
         let others = out.meta.len() - usize::from(out.meta.contains("attrs"));
         matches!(stream, Some("\"stdout\"" | "\"stderr\"")) && others == 1
@@ -158,17 +176,21 @@ fn read_members<'a>(cursor: &mut Cursor<'a>, slots: &mut Slots<'a>, meta: &mut M
                 if cursor.peek() == Some(b'{') {
                     // Its members are stored while they are read; that they are there is all there is to note.
                     meta.set_scope(INSIDE);
-                    cursor.object(|_, key, value| meta.member(key, value))?;
+                    cursor.object(|cursor, key, value| meta.member_at(cursor, key, value))?;
                     meta.set_scope(BESIDE);
-                    slots.put(METADATA, Value::NONE);
+                    slots.put(METADATA, Value::NONE, 0);
                 } else {
-                    slots.put(METADATA, cursor.value()?);
+                    let value = cursor.value()?;
+                    slots.put(METADATA, value, cursor.position());
                 }
             }
-            Some(slot) => slots.put(slot, cursor.value()?),
+            Some(slot) => {
+                let value = cursor.value()?;
+                slots.put(slot, value, cursor.position());
+            }
             None => {
                 let value = cursor.value()?;
-                meta.member(key, value);
+                meta.member_at(cursor, key, value);
             }
         }
         if !cursor.next_member()? {
@@ -201,12 +223,12 @@ fn fill<'a>(mut slots: Slots<'a>, context: &Context, out: &mut Fields<'a>) {
         out.message = scalar_text(value);
     }
     // `metadata` as an object has been stored already.
-    if slots.values[METADATA].raw.is_empty() {
+    if slots.packed[METADATA] == (0, TIDY) {
         slots.set &= !(1 << METADATA);
     }
     while slots.set != 0 {
         let slot = slots.set.trailing_zeros() as usize;
-        out.meta.json_value(KEYS[slot], slots.values[slot]);
+        out.meta.json_value(KEYS[slot], slots.get(slot));
         slots.set &= slots.set - 1;
     }
 }
@@ -234,7 +256,7 @@ fn fill_timestamp<'a>(slots: &mut Slots<'a>, context: &Context, out: &mut Fields
 fn read_time(value: Value, context: &Context) -> Option<time::Instant> {
     match value.string() {
         Some(text) if value.escaped => {
-            let text = unescaped(Key { raw: text, escaped: true });
+            let text = unescaped(Key { raw: text, escaped: true, at: 0 });
             time::parse(text.as_bytes(), context.zone, context.received)
         }
         Some(text) => time::parse(text.as_bytes(), context.zone, context.received),
@@ -450,7 +472,7 @@ mod tests {
                 ..Fields::default()
             };
             for (key, value) in &keys {
-                fields.meta.text(key, value.as_bytes());
+                fields.meta.value_bytes(key.as_bytes(), |out| crate::text::push_json_string(value.as_bytes(), out));
             }
             let members = |push: &mut dyn FnMut(&mut crate::BatchBuilder, &mut crate::IdSource)| {
                 let mut builder = crate::BatchBuilder::new(1);

@@ -12,7 +12,7 @@ use super::keys::{APPLICATIONS, KEYS, LEVELS, MESSAGES, METADATA, SOURCES, TIMES
 use super::{FormatInfo, Malformed, Parser, mismatch};
 use crate::fields::{Context, Fields};
 use crate::level::Level;
-use crate::text::Text;
+use crate::text::{Text, push_json_string, push_json_value, push_number_or_text};
 use crate::time::{self, Instant};
 use crate::time_format::{TimeFormat, UnknownDirective};
 
@@ -260,18 +260,24 @@ fn kind_of(name: &str) -> Kind {
 
 fn push_typed(name: &str, kind: Kind, text: &[u8], out: &mut Fields) {
     let as_text = std::str::from_utf8(text).unwrap_or_default();
-    match kind {
-        Kind::Int => out.meta.number_unless_nil(name, text),
+    if text.is_empty() || text == b"-" {
+        return;
+    }
+    out.meta.value_bytes(name.as_bytes(), |json| match kind {
+        Kind::Int => push_number_or_text(text, false, json),
         // What is a number in JSON stands as it was written.
         Kind::Float
             if text.iter().any(u8::is_ascii_digit) && crate::json::whole(as_text).is_ok() && text[0] != b'"' =>
         {
-            out.meta.json(name, as_text);
+            push_json_value(as_text, json);
+            false
         }
-        Kind::Bool if as_text.eq_ignore_ascii_case("true") => out.meta.bool(name, true),
-        Kind::Bool if as_text.eq_ignore_ascii_case("false") => out.meta.bool(name, false),
-        _ => out.meta.text_unless_nil(name, text),
-    }
+        Kind::Bool if as_text.eq_ignore_ascii_case("true") || as_text.eq_ignore_ascii_case("false") => {
+            json.extend(text.iter().map(u8::to_ascii_lowercase));
+            false
+        }
+        _ => push_json_string(text, json),
+    });
 }
 
 /// A level's name, also with a number after it (`DEBUG2` of Postgres), its first letter (klog, Rails), or the sign that
@@ -317,8 +323,8 @@ mod tests {
     fn grok_fields_too() {
         check(
             "%{IPORHOST:client} %{WORD:method} %{URIPATHPARAM:path} %{NUMBER:[http][bytes]:int} %{NUMBER:took:float}",
-            "55.3.244.1 GET /index.html?a=b 15824 0.043",
-            r#"pattern now INFO -|-|55.3.244.1 GET /index.html?a=b 15824 0.043 {"client":"55.3.244.1","method":"GET","path":"/index.html?a=b","http.bytes":15824,"took":0.043}"#,
+            "10.0.4.17 GET /cart.html?a=b 15824 0.043",
+            r#"pattern now INFO -|-|10.0.4.17 GET /cart.html?a=b 15824 0.043 {"client":"10.0.4.17","method":"GET","path":"/cart.html?a=b","http.bytes":15824,"took":0.043}"#,
         );
         check(
             "%{COMBINEDAPACHELOG}",
@@ -331,8 +337,8 @@ mod tests {
     fn date_and_time_are_one() {
         check(
             r"^(?P<Date>\S+) (?P<Time>\S+) (?P<Content>.*)$",
-            "2015-07-29 17:41:44,747 x",
-            "pattern 2015-07-29T17:41:44.747 INFO -|-|x {}",
+            "2025-11-11 16:00:00,747 x",
+            "pattern 2025-11-11T16:00:00.747 INFO -|-|x {}",
         );
     }
 

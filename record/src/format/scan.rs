@@ -17,6 +17,42 @@ pub fn find(bytes: &[u8], at: usize, byte: u8) -> Option<usize> {
     memchr(byte, &rest[near.len()..]).map(|i| at + near.len() + i)
 }
 
+/// What ends a word, as bits of [`CLASSES`].
+pub const BLANK: u8 = 1;
+pub const BRACKET: u8 = 2;
+pub const EQUALS: u8 = 4;
+pub const QUOTE: u8 = 8;
+/// All that is not printable ASCII, the blank excepted.
+pub const OTHER: u8 = 16;
+
+static CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut b = 0;
+    while b < 256 {
+        classes[b] = match b as u8 {
+            b' ' => BLANK,
+            b']' => BRACKET,
+            b'=' => EQUALS,
+            b'"' => QUOTE,
+            0x21..=0x7e => 0,
+            _ => OTHER,
+        };
+        b += 1;
+    }
+    classes
+};
+
+/// Where the word that begins at `at` ends: at the first byte of one of the classes, or at the end.
+#[inline]
+pub fn word_end(bytes: &[u8], mut at: usize, classes: u8) -> usize {
+    while let Some(&b) = bytes.get(at)
+        && CLASSES[usize::from(b)] & classes == 0
+    {
+        at += 1;
+    }
+    at
+}
+
 /// The bytes from `at` to the next blank or the end, and where they end.
 #[inline]
 pub fn token(bytes: &[u8], at: usize) -> (&[u8], usize) {

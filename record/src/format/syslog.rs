@@ -1,5 +1,6 @@
 //! What both syslogs share: the priority before a line, and structured data.
 
+use super::scan::{BLANK, BRACKET, EQUALS, OTHER, QUOTE, word_end};
 use crate::fields::Fields;
 use crate::level::Level;
 use crate::text::{find_special, push_json_inside, push_json_string, push_string};
@@ -80,9 +81,8 @@ impl<'a> Data<'a, '_> {
     /// `[id name="value" …]`.
     fn element(&mut self, ids: &mut Names<'a>) -> Result<(), (&'static str, usize)> {
         let start = self.at + 1;
-        self.at = word_end(self.line, start, |b| matches!(b, b' ' | b']'));
+        self.at = name_end(self.line, start, true, self.rigour)?;
         let id = &self.line[start..self.at];
-        check_name(id, start, self.rigour)?;
         let repeated = self.key(id, ids);
         if repeated && self.rigour == Rigour::Strict {
             return Err(("an element of structured data is repeated", start - 1));
@@ -122,13 +122,9 @@ impl<'a> Data<'a, '_> {
     fn param(&mut self, names: &mut Names<'a>) -> Result<(), (&'static str, usize)> {
         let line = self.line;
         let start = self.at;
-        let name_end = word_end(line, start, |b| matches!(b, b' ' | b']' | b'=' | b'"'));
-        let name = &line[start..name_end];
-        check_name(name, start, self.rigour)?;
-        if line.get(name_end) != Some(&b'=') {
-            return Err(("no = after the name of a parameter", name_end));
-        }
-        self.at = name_end + 1;
+        let end = name_end(line, start, false, self.rigour)?;
+        let name = &line[start..end];
+        self.at = end + 1;
         if self.rigour != Rigour::Strict {
             self.at = super::scan::skip_blanks(line, self.at);
         }
@@ -140,7 +136,7 @@ impl<'a> Data<'a, '_> {
         if self.rigour != Rigour::Lenient {
             return Err(("the value of a parameter is not quoted", self.at));
         }
-        let end = word_end(line, self.at, |b| matches!(b, b' ' | b']'));
+        let end = word_end(line, self.at, BLANK | BRACKET);
         self.repaired |= push_json_string(&line[self.at..end], self.json);
         self.at = end;
         Ok(())
@@ -172,6 +168,12 @@ impl<'a> Data<'a, '_> {
     /// Writes a name as a key; true when it has been one before.
     fn key(&mut self, name: &'a [u8], names: &mut Names<'a>) -> bool {
         let before = names.add(name);
+        if before == 0 && self.ascii && find_special(name, 0) == name.len() {
+            self.json.push(b'"');
+            self.json.extend_from_slice(name);
+            self.json.extend_from_slice(b"\":");
+            return false;
+        }
         self.repaired |= push_string(name, self.ascii, self.json);
         if before > 0 {
             self.json.pop();
@@ -230,22 +232,26 @@ fn push_value(mut value: &[u8], json: &mut Vec<u8>) -> bool {
     repaired
 }
 
-#[inline]
-fn word_end(line: &[u8], at: usize, stops: impl Fn(u8) -> bool) -> usize {
-    line[at..].iter().position(|&b| stops(b)).map_or(line.len(), |length| at + length)
-}
-
-fn check_name(name: &[u8], at: usize, rigour: Rigour) -> Result<(), (&'static str, usize)> {
+/// The end of the name that begins at `at`. Names of parameters end before their `=`.
+fn name_end(line: &[u8], at: usize, is_id: bool, rigour: Rigour) -> Result<usize, (&'static str, usize)> {
     /// RFC 5424 §6.3.2.
     const NAME_BYTES_MAX: usize = 32;
-    let fits = match rigour {
-        Rigour::Strict => {
-            name.len() <= NAME_BYTES_MAX && name.iter().all(|b| b.is_ascii_graphic() && !matches!(b, b'=' | b'"'))
-        }
-        Rigour::Lenient => true,
-        Rigour::Proven => !name.iter().any(|b| matches!(b, b'=' | b'"')),
+    let classes = match rigour {
+        Rigour::Strict => BLANK | BRACKET | EQUALS | QUOTE | OTHER,
+        Rigour::Proven => BLANK | BRACKET | EQUALS | QUOTE,
+        Rigour::Lenient if is_id => BLANK | BRACKET,
+        Rigour::Lenient => BLANK | BRACKET | EQUALS | QUOTE,
     };
-    if name.is_empty() || !fits { Err(("a broken name in structured data", at)) } else { Ok(()) }
+    let end = word_end(line, at, classes);
+    let ends_well = match line.get(end) {
+        Some(b' ' | b']') => is_id,
+        Some(b'=') => !is_id,
+        _ => false,
+    };
+    if end == at || !ends_well || rigour == Rigour::Strict && end - at > NAME_BYTES_MAX {
+        return Err(("a broken name in structured data", at));
+    }
+    Ok(end)
 }
 
 /// The closing quote of a value in which quotes and closing brackets are escaped.

@@ -5,6 +5,7 @@
 //! [`Rigour::Lenient`](super::syslog::Rigour), and headers that end early. A byte order mark before the message stays in
 //! it, like every other character.
 
+use super::scan::{BLANK, OTHER, word_end};
 use super::syslog::{Rigour, fill_priority, priority, take_structured_data};
 use super::{FormatInfo, Malformed, Parser, mismatch};
 use crate::fields::{Context, Fields};
@@ -172,7 +173,7 @@ impl<'a> Header<'a> {
             return if self.strict { Err((missing, start)) } else { Ok(None) };
         }
         let rest = &self.line[start..];
-        let length = rest.iter().position(|b| !b.is_ascii_graphic()).unwrap_or(rest.len());
+        let length = word_end(rest, 0, BLANK | OTHER);
         let (field, end) = match rest.get(length) {
             None | Some(b' ') => (&rest[..length], start + length),
             Some(_) if self.strict => return Err(("a field of the header that is not printable", start + length)),
@@ -241,12 +242,12 @@ mod tests {
                 r#"syslog_rfc5424 2025-02-11T12:31:28 INFO host|app|no structured data {"facility":1,"severity":6,"procid":1,"msgid":"m"}"#,
             ),
             (
-                "<165>1 2023-06-03T17:42:32Z host",
-                r#"syslog_rfc5424 2023-06-03T17:42:32 INFO host|-|- {"facility":20,"severity":5}"#,
+                "<165>1 2023-06-04T17:42:32Z host",
+                r#"syslog_rfc5424 2023-06-04T17:42:32 INFO host|-|- {"facility":20,"severity":5}"#,
             ),
             (
-                "1 2023-06-03T17:42:32Z host app 12345 ID47 - without a priority",
-                r#"syslog_rfc5424 2023-06-03T17:42:32 INFO host|app|without a priority {"procid":12345,"msgid":"ID47"}"#,
+                "1 2023-06-04T17:42:32Z host app 12345 ID47 - without a priority",
+                r#"syslog_rfc5424 2023-06-04T17:42:32 INFO host|app|without a priority {"procid":12345,"msgid":"ID47"}"#,
             ),
             (
                 r#"<29>1 2006-01-02T15:04:05Z host app - - [meta a="b]c"] lenient"#,

@@ -24,8 +24,11 @@ use crate::store::{QueryError, RowBuf, Stop};
 
 /// zstd's level for files that stay: beyond it hardly a byte is saved for much more time.
 const ZSTD_LEVEL: i32 = 3;
-/// Rows of each file that are decoded at a time.
-const RUN_ROWS_MAX: usize = 4 * 1024;
+/// Rows that are decoded at a time, of all files together that are open at once.
+const OPEN_ROWS_MAX: usize = 48 * 1024;
+/// Rows of one file that are decoded at a time.
+const RUN_ROWS_MIN: usize = 2 * 1024;
+const RUN_ROWS_MAX: usize = 16 * 1024;
 /// Pages that are looked at to choose the typed columns, over all files.
 const SAMPLE_PAGES: usize = 16;
 
@@ -87,7 +90,8 @@ struct Output<'a> {
 impl Output<'_> {
     fn write(&mut self, files: &[Arc<DataFile>], stop: &Stop) -> Result<(), CompactError> {
         let everything = Wanted::new(&Filter::default(), None);
-        let mut merge = Merge::new(&everything, Keep::Oldest, RUN_ROWS_MAX);
+        let run_rows = (OPEN_ROWS_MAX / open_at_once(files)).clamp(RUN_ROWS_MIN, RUN_ROWS_MAX);
+        let mut merge = Merge::new(&everything, Keep::Oldest, run_rows);
         files.iter().for_each(|file| merge.add_file(file));
         let mut failed = None;
         merge.run(stop, &mut |row| {
@@ -139,6 +143,12 @@ impl Output<'_> {
         }
         Ok(())
     }
+}
+
+/// How many files a merge has open at the same time, at most.
+fn open_at_once(files: &[Arc<DataFile>]) -> usize {
+    let at = |time: Timestamp| files.iter().filter(|file| file.entry.first <= time && time <= file.entry.last).count();
+    files.iter().map(|file| at(file.entry.first)).max().unwrap_or(1).max(1)
 }
 
 /// Whether the open file, whose last row is of `last`, does not go on with a row of `time`.

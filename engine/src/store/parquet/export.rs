@@ -11,7 +11,7 @@ use crate::store::{QueryError, RowBuf, Stop};
 /// Rows are handed on in pieces of about this size.
 const PIECE_BYTES: usize = 256 << 10;
 /// Rows of a file that are decoded at a time.
-const RUN_ROWS_MAX: usize = 8 * 1024;
+const RUN_ROWS_MAX: usize = 16 * 1024;
 
 /// Hands all that `filter` wants to `sink`, until it returns false.
 pub fn export(

@@ -23,8 +23,6 @@ use crate::store::{QueryError, ReadStats, RowBuf, Stop};
 const STEP_ROWS_FIRST: usize = 2048;
 /// Rows of the longest step, per thread: a few milliseconds of work, so that an early stop stays near.
 const STEP_ROWS_MAX: usize = 64 * 1024;
-/// Rows that one thread takes at a time: what it sets up for them is then small beside reading them.
-const RUN_ROWS_MAX: usize = 16 * 1024;
 
 /// Something that may hold wanted rows.
 enum Part<'a> {
@@ -104,6 +102,8 @@ impl<'a> Search<'a> {
     fn next_step(&mut self, nearest: &Nearest, rows: usize) -> Result<Vec<Part<'a>>, QueryError> {
         let mut step: Vec<Part<'a>> = Vec::new();
         let mut taken = 0;
+        // As few runs as there are threads: what is set up for each is then small beside reading it.
+        let run_rows = (rows / rayon::current_num_threads()).max(STEP_ROWS_FIRST);
         while taken < rows {
             let Some(Waiting { first, last, part, .. }) = self.waiting.pop() else { break };
             if !nearest.takes_within(first, last) {
@@ -125,7 +125,7 @@ impl<'a> Search<'a> {
                         Some(Part::Run(other, longer))
                             if std::ptr::eq(*other, file)
                                 && longer.group == run.group
-                                && longer.rows() + run.rows() <= RUN_ROWS_MAX =>
+                                && longer.rows() + run.rows() <= run_rows =>
                         {
                             longer.join(run);
                         }

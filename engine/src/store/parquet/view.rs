@@ -105,13 +105,18 @@ impl<'a> Repeating<'a> {
     }
 
     fn get(&self, row: usize) -> &'a [u8] {
-        self.keys.get(row).map_or(b"", |&key| self.values.value(key as usize).as_bytes())
+        let key = self.keys.get(row).map_or(usize::MAX, |&key| key as usize);
+        if key < self.values.len() { self.values.value(key).as_bytes() } else { b"" }
     }
 
-    /// For each row whether its value passes, which is asked once per value.
-    pub fn passing(&self, passes: impl Fn(&str) -> bool) -> impl Fn(usize) -> bool {
-        let values: Vec<bool> = self.values.iter().map(|value| value.is_some_and(&passes)).collect();
-        move |row| self.keys.get(row).is_some_and(|&key| values[key as usize])
+    /// For each row the number of its value.
+    pub fn keys(&self) -> &'a [i32] {
+        self.keys
+    }
+
+    /// For each value whether it passes: 1 if it does.
+    pub fn passing(&self, passes: impl Fn(&str) -> bool) -> Vec<u8> {
+        self.values.iter().map(|value| u8::from(value.is_some_and(&passes))).collect()
     }
 }
 
