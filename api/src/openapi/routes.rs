@@ -281,7 +281,12 @@ fn parse() -> Vec<Route> {
             .error(400, &["unknown_parameter"], "unknown parameter `x`: none is known here")
             .error(503, &["api_unavailable"], "the sidecar does not answer"),
         Route::get("/parse/patterns", "parse", "list_patterns", "The patterns that lines are tried against")
-            .json(200, "From the registry and the settings", "Patterns", json!({"patterns": []}))
+            .json(
+                200,
+                "From the registry and the settings",
+                "Patterns",
+                json!({"patterns": [], "grok": [{"name": "INT", "expression": "[+-]?[0-9]+"}]}),
+            )
             .error(400, &["unknown_parameter"], "unknown parameter `x`: none is known here")
             .error(503, &["api_unavailable"], "the sidecar does not answer"),
     ]
