@@ -8,6 +8,7 @@ mod commands;
 mod crash;
 mod docs;
 mod ingest;
+mod openapi;
 mod parse;
 mod python;
 mod query;
