@@ -36,7 +36,8 @@ pub fn emit(generator: &mut Generator, format: Format, amount: Amount, mut out: 
     let lines_max = amount.lines.unwrap_or(u64::MAX);
     let bytes_max = amount.bytes.unwrap_or(u64::MAX);
     loop {
-        let due = amount.rate.map_or(lines_max, |rate| (began.elapsed().as_secs_f64() * rate) as u64 + 1).min(lines_max);
+        let due =
+            amount.rate.map_or(lines_max, |rate| (began.elapsed().as_secs_f64() * rate) as u64 + 1).min(lines_max);
         let mut over = written.lines >= lines_max;
         piece.clear();
         while written.lines < due && piece.len() < PIECE_BYTES {
@@ -134,7 +135,9 @@ mod tests {
 
     #[test]
     fn amounts_are_kept_to() {
-        for (lines, bytes) in [(Some(0), None), (Some(1), None), (Some(10_000), None), (None, Some(300_000)), (None, Some(3))] {
+        for (lines, bytes) in
+            [(Some(0), None), (Some(1), None), (Some(10_000), None), (None, Some(300_000)), (None, Some(3))]
+        {
             let mut out = Vec::new();
             let amount = Amount { lines, bytes, rate: None };
             let written = emit(&mut Generator::new(1, 0), Format::Json, amount, &mut out).unwrap();

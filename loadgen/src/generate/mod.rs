@@ -91,10 +91,8 @@ impl Generator {
             .iter()
             .flat_map(|zone| KINDS.iter().flat_map(move |kind| [1, 2].map(|n| format!("{zone}-{kind}{n}"))))
             .collect();
-        let applications: Vec<String> = ROLES
-            .iter()
-            .flat_map(|role| SERVICES.iter().map(move |service| format!("{service}-{role}")))
-            .collect();
+        let applications: Vec<String> =
+            ROLES.iter().flat_map(|role| SERVICES.iter().map(move |service| format!("{service}-{role}"))).collect();
         let mut level_of = Vec::with_capacity(WEIGHTS);
         for (index, level) in LEVELS.iter().enumerate() {
             level_of.extend(std::iter::repeat_n(index as u8, level.weight));
@@ -266,8 +264,7 @@ mod tests {
                 generator.line(format, index, &mut line);
                 let text = String::from_utf8(line).unwrap();
                 let mut builder = record::BatchBuilder::new(1);
-                let taken =
-                    parser.push_line(text.trim_end().as_bytes(), Mode::Auto, &context, &mut ids, &mut builder);
+                let taken = parser.push_line(text.trim_end().as_bytes(), Mode::Auto, &context, &mut ids, &mut builder);
                 assert_eq!(taken.unwrap().format, format.name(), "{text}");
                 let batch = builder.seal().unwrap();
                 let row = batch.rows().next().unwrap();
