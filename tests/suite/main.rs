@@ -9,6 +9,7 @@ mod crash;
 mod docs;
 mod ingest;
 mod openapi;
+mod parse;
 mod python;
 mod query;
 mod restart;

@@ -144,7 +144,24 @@ struct Slots<'a> {
     set: u32,
 }
 
+/// Date and time as two fields, as firewalls write them, are shorter than this.
+const JOINED_BYTES_MAX: usize = 48;
+
 impl<'a> Slots<'a> {
+    /// `date=2025-11-11 time=16:00:00` as one text.
+    fn date_and_time<'b>(&self, joined: &'b mut [u8; JOINED_BYTES_MAX]) -> Option<&'b [u8]> {
+        if self.set & bits(TIMES) != 1 << DATE | 1 << TIME {
+            return None;
+        }
+        let (date, time) = (self.values[DATE], self.values[TIME]);
+        let length = date.len() + 1 + time.len();
+        let into = joined.get_mut(..length)?;
+        into[..date.len()].copy_from_slice(date);
+        into[date.len()] = b' ';
+        into[date.len() + 1..].copy_from_slice(time);
+        Some(into)
+    }
+
     fn take_first(&mut self, slots: std::ops::Range<usize>) -> Option<(usize, &'a [u8])> {
         let candidates = self.set & bits(slots);
         if candidates == 0 {
@@ -201,7 +218,13 @@ fn push_quoted(quoted: &[u8], inside: &[u8], json: &mut Vec<u8>) -> bool {
 }
 
 fn fill<'a>(mut slots: Slots<'a>, context: &Context, out: &mut Fields<'a>) {
-    if let Some((slot, value)) = slots.take_first(TIMES) {
+    let mut joined = [0; JOINED_BYTES_MAX];
+    if let Some(instant) =
+        slots.date_and_time(&mut joined).and_then(|text| time::parse(text, context.zone, context.received))
+    {
+        slots.set &= !(1 << DATE | 1 << TIME);
+        out.timestamp = Some(instant.timestamp);
+    } else if let Some((slot, value)) = slots.take_first(TIMES) {
         let text = text(value);
         let instant = match &text {
             Text::Bytes(bytes) => time::parse(bytes, context.zone, context.received),
@@ -274,17 +297,17 @@ mod tests {
                 r#"logfmt 2025-11-11T16:00:00 INFO -|api|listening on "all" {"port":5000}"#,
             ),
             (
-                r#"logger=settings t=2025-04-24T19:51:48.520963849Z level=warn msg="tab\there" version=11.5.2 empty= neg=-5"#,
-                r#"logfmt 2025-04-24T19:51:48.520963Z WARN -|settings|tab	here {"version":"11.5.2","empty":"","neg":-5,"nanos":849,"t":"2025-04-24T19:51:48.520963849Z"}"#,
+                r#"logger=cleanup t=2025-11-11T16:00:00.520963849Z level=warn msg="tab\there" version=11.5.2 empty= neg=-5"#,
+                r#"logfmt 2025-11-11T16:00:00.520963Z WARN -|cleanup|tab	here {"version":"11.5.2","empty":"","neg":-5,"nanos":849,"t":"2025-11-11T16:00:00.520963849Z"}"#,
             ),
             (
-                r#"a=1 b="bar" ƒ=2h3s r="esc\t" d x=sf"#,
-                r#"logfmt now INFO -|-|- {"a":1,"b":"bar","ƒ":"2h3s","r":"esc\t","d":true,"x":"sf"}"#,
+                r#"a=1 b="two" ü=3m r="e\t" d x=5y"#,
+                r#"logfmt now INFO -|-|- {"a":1,"b":"two","ü":"3m","r":"e\t","d":true,"x":"5y"}"#,
             ),
-            (r#"foo="bar=baz x=y""#, r#"logfmt now INFO -|-|- {"foo":"bar=baz x=y"}"#),
+            (r#"q="a=b c=d""#, r#"logfmt now INFO -|-|- {"q":"a=b c=d"}"#),
             (
-                r#"at=info method=GET path="/" host=myapp.herokuapp.com service=18ms status=200"#,
-                r#"logfmt now INFO myapp.herokuapp.com|18ms|- {"at":"info","method":"GET","path":"/","status":200}"#,
+                r#"at=info method=GET path="/" host=shop.example.com service=21ms status=200"#,
+                r#"logfmt now INFO shop.example.com|21ms|- {"at":"info","method":"GET","path":"/","status":200}"#,
             ),
             ("ts=yesterday lvl=loud msg=x", r#"logfmt now INFO -|-|x {"timestamp":"yesterday","level":"loud"}"#),
             (r#"k="bad \x escape" j=2"#, r#"logfmt now INFO -|-|- {"k":"bad \\x escape","j":2}"#),
@@ -314,9 +337,9 @@ mod tests {
             ],
         );
         for (line, want) in [
-            ("foo bar=baz", r#"logfmt now INFO -|-|- {"foo":true,"bar":"baz"}"#),
-            ("y=\"f\\n\"y=g", r#"logfmt now INFO -|-|- {"y":"g"}"#),
-            ("\u{1e} y=g", r#"logfmt now INFO -|-|- {"y":"g"}"#),
+            ("one two=3", r#"logfmt now INFO -|-|- {"one":true,"two":3}"#),
+            ("k=\"v\\n\"k=w", r#"logfmt now INFO -|-|- {"k":"w"}"#),
+            ("\u{1e} k=w", r#"logfmt now INFO -|-|- {"k":"w"}"#),
         ] {
             assert_eq!(read(line.as_bytes(), Mode::Named(&Logfmt), true).as_deref(), Ok(want));
         }
