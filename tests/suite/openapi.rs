@@ -90,3 +90,17 @@ fn broken_requests_are_answered_as_documented() {
         }
     }
 }
+
+#[test]
+fn schemathesis_finds_no_undocumented_answer() {
+    let server = Server::start();
+    let document = format!("http://{}/api/openapi.json", server.address);
+    let checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,\
+                  unsupported_method";
+    // A WebSocket is no business of its, and of the examples it cannot send NDJSON: the test above does.
+    let arguments = ["run", &document, "--exclude-path", "/ws/logs", "--phases", "coverage,fuzzing"];
+    let limits = ["--max-examples", "15", "--request-timeout", "20", "--checks", checks];
+    let schemathesis = crate::python::python().with_file_name("schemathesis");
+    let out = std::process::Command::new(schemathesis).args(arguments).args(limits).output().expect("schemathesis");
+    assert!(out.status.success(), "{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+}
