@@ -101,6 +101,9 @@ fn schemathesis_finds_no_undocumented_answer() {
     let arguments = ["run", &document, "--exclude-path", "/ws/logs", "--phases", "coverage,fuzzing"];
     let limits = ["--max-examples", "15", "--request-timeout", "20", "--checks", checks];
     let schemathesis = crate::python::python().with_file_name("schemathesis");
-    let out = std::process::Command::new(schemathesis).args(arguments).args(limits).output().expect("schemathesis");
+    // It keeps what it has learned beside where it runs.
+    let folder = server.data.parent().expect("a folder");
+    let mut command = std::process::Command::new(schemathesis);
+    let out = command.current_dir(folder).args(arguments).args(limits).output().expect("schemathesis");
     assert!(out.status.success(), "{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
 }
