@@ -33,7 +33,7 @@ fn push(line: &[u8], mode: Mode, unwrap: bool) -> Result<(), String> {
             row.write_json(&mut record);
             let record = String::from_utf8(record).expect("UTF-8");
             assert!(sonic_rs::from_str::<sonic_rs::LazyValue>(&record).is_ok(), "not JSON: {record}");
-            assert!(!record.contains('\0') && !record.contains("\\u0000"), "NUL: {record}");
+            assert!(!record.contains('\0') && !stands_for_nul(row.metadata()), "NUL: {record}");
             Ok(())
         }
         Err(NotTaken::Reject(reject)) => {
@@ -42,4 +42,17 @@ fn push(line: &[u8], mode: Mode, unwrap: bool) -> Result<(), String> {
         }
         Err(NotTaken::Full) => panic!("an empty batch is full"),
     }
+}
+
+/// Whether JSON text has an escape that stands for NUL: `\u0000` after an even number of backslashes.
+fn stands_for_nul(json: &[u8]) -> bool {
+    let mut at = 0;
+    while at < json.len() {
+        match json[at] {
+            b'\\' if json[at..].starts_with(b"\\u0000") => return true,
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+    false
 }

@@ -10,6 +10,7 @@
 
 pub mod answer;
 pub mod ceiling;
+pub mod compare;
 pub mod drive;
 pub mod emit;
 pub mod generate;
@@ -17,9 +18,12 @@ pub mod http;
 pub mod ledger;
 pub mod live;
 pub mod number;
+mod plot;
 pub mod prepared;
 pub mod process;
 pub mod report;
+pub mod results;
 mod rng;
 pub mod scenario;
 pub mod server;
+pub mod target;

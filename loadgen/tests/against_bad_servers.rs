@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use loadgen::report::Report;
 use loadgen::scenario::{Options, Scenario, run};
+use loadgen::target::Target;
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Faults {
@@ -97,9 +98,10 @@ impl Store {
     }
 }
 
-fn bench(scenario: Scenario, url: String, seconds: u64, rate: f64) -> Report {
-    let options = Options {
+fn options(url: String, seconds: u64, rate: Option<f64>) -> Options {
+    Options {
         url: Some((url, None)),
+        target: Target::Logboom,
         program: PathBuf::new(),
         server_arguments: Vec::new(),
         out: std::env::temp_dir(),
@@ -107,12 +109,16 @@ fn bench(scenario: Scenario, url: String, seconds: u64, rate: f64) -> Report {
         time: Duration::from_secs(seconds),
         warm_up: Duration::ZERO,
         connections: Some(4),
-        rate: Some(rate),
+        rate,
+        p99_max: Duration::from_millis(20),
         seed: 1,
         check: true,
         ceilings: false,
-    };
-    run(scenario, &options).unwrap()
+    }
+}
+
+fn bench(scenario: Scenario, url: String, seconds: u64, rate: f64) -> Report {
+    run(scenario, &options(url, seconds, Some(rate))).unwrap()
 }
 
 #[test]
@@ -166,20 +172,7 @@ fn no_server_is_an_error() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let nobody = listener.local_addr().unwrap().to_string();
     drop(listener);
-    let options = Options {
-        url: Some((nobody, None)),
-        program: PathBuf::new(),
-        server_arguments: Vec::new(),
-        out: std::env::temp_dir(),
-        records: None,
-        time: Duration::from_secs(1),
-        warm_up: Duration::ZERO,
-        connections: None,
-        rate: None,
-        seed: 1,
-        check: false,
-        ceilings: false,
-    };
+    let options = options(nobody, 1, None);
     let report = run(Scenario::Fast, &options).unwrap();
     assert!(report.broke.is_some());
 }

@@ -144,7 +144,24 @@ struct Slots<'a> {
     set: u32,
 }
 
+/// Date and time as two fields, as firewalls write them, are shorter than this.
+const JOINED_BYTES_MAX: usize = 48;
+
 impl<'a> Slots<'a> {
+    /// `date=2025-11-11 time=16:00:00` as one text.
+    fn date_and_time<'b>(&self, joined: &'b mut [u8; JOINED_BYTES_MAX]) -> Option<&'b [u8]> {
+        if self.set & bits(TIMES) != 1 << DATE | 1 << TIME {
+            return None;
+        }
+        let (date, time) = (self.values[DATE], self.values[TIME]);
+        let length = date.len() + 1 + time.len();
+        let into = joined.get_mut(..length)?;
+        into[..date.len()].copy_from_slice(date);
+        into[date.len()] = b' ';
+        into[date.len() + 1..].copy_from_slice(time);
+        Some(into)
+    }
+
     fn take_first(&mut self, slots: std::ops::Range<usize>) -> Option<(usize, &'a [u8])> {
         let candidates = self.set & bits(slots);
         if candidates == 0 {
@@ -201,7 +218,13 @@ fn push_quoted(quoted: &[u8], inside: &[u8], json: &mut Vec<u8>) -> bool {
 }
 
 fn fill<'a>(mut slots: Slots<'a>, context: &Context, out: &mut Fields<'a>) {
-    if let Some((slot, value)) = slots.take_first(TIMES) {
+    let mut joined = [0; JOINED_BYTES_MAX];
+    if let Some(instant) =
+        slots.date_and_time(&mut joined).and_then(|text| time::parse(text, context.zone, context.received))
+    {
+        slots.set &= !(1 << DATE | 1 << TIME);
+        out.timestamp = Some(instant.timestamp);
+    } else if let Some((slot, value)) = slots.take_first(TIMES) {
         let text = text(value);
         let instant = match &text {
             Text::Bytes(bytes) => time::parse(bytes, context.zone, context.received),

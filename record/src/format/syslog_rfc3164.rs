@@ -12,7 +12,7 @@ use super::{FormatInfo, Malformed, Parser, mismatch, syslog_rfc5424};
 use crate::fields::{Context, Fields};
 use crate::level::Level;
 use crate::text::Text;
-use crate::time::{Instant, scan_bsd, scan_iso};
+use crate::time::{Instant, is_weekday, scan_bsd, scan_iso};
 
 pub static INFO: FormatInfo = FormatInfo {
     name: "syslog_rfc3164",
@@ -48,7 +48,8 @@ impl Parser for Rfc3164 {
     fn may_be(&self, line: &[u8]) -> bool {
         match line {
             [b'<', ..] => !syslog_rfc5424::has_version(line),
-            [b'A'..=b'Z', b'a'..=b'z', b'a'..=b'z', b' ', ..] => true,
+            // With a weekday it is the time of ctime, which programs write at the head of what is no syslog.
+            [a @ b'A'..=b'Z', b @ b'a'..=b'z', c @ b'a'..=b'z', b' ', ..] => !is_weekday(&[*a, *b, *c]),
             [_, _, _, _, b'-', _, _, b'-', _, _, b'T', ..] => true,
             _ => false,
         }
@@ -100,13 +101,17 @@ fn parse<'a>(
     if has_host {
         let (host, end) = token(line, at);
         let is_host = Level::from_name(host).is_none() && host != b"stdout" && host != b"stderr";
-        if detecting && is_iso && !has_priority && !is_host {
+        if detecting && !has_priority && !is_host {
             return Err(("something else where a host would stand", at));
         }
         if host != b"-" {
             out.source = Text::Bytes(host);
         }
         at = skip_blanks(line, end);
+        // `host : %ASA-6-302016: …`
+        if line.get(at..at + 2) == Some(b": ") {
+            at = skip_blanks(line, at + 2);
+        }
     }
     // Many programs begin their lines with such a time: only a tag in its place shows that it is syslog.
     let tag = Tag::read(line, at);
@@ -401,6 +406,14 @@ mod tests {
             ),
             ("Foo  4 12:08:33 host app: x", "plain now INFO -|-|Foo  4 12:08:33 host app: x {}"),
             ("Jun 31 12:08:33 host app: x", "plain now INFO -|-|Jun 31 12:08:33 host app: x {}"),
+            (
+                "<166>Nov 11 2025 16:00:00 fw1 : %ASA-6-302016: Teardown UDP",
+                r#"syslog_rfc3164 2025-11-11T16:00:00 INFO fw1|%ASA-6-302016|Teardown UDP {"facility":20,"severity":6}"#,
+            ),
+            (
+                r#"<189>date=2025-11-11 time=16:00:00 devname="fw1" level=warning"#,
+                r#"syslog_rfc3164 2025-11-11T16:00:00 WARN -|-|date=2025-11-11 time=16:00:00 devname="fw1" level=warning {"facility":23,"severity":5,"devname":"fw1","outer":{"level":"INFO"}}"#,
+            ),
         ]);
     }
 
