@@ -39,6 +39,10 @@ pub enum Command {
     Bench(crate::bench::Bench),
     /// Say what on this machine is in the way, and how to mend it
     Doctor,
+    /// Check the local log and the store of a data folder that is not in use
+    Fsck(Fsck),
+    /// Copy a data folder that is not in use into one that starts by itself
+    Snapshot(Snapshot),
     /// Show the settings in force, and where each came from
     Config(Config),
 }
@@ -167,6 +171,20 @@ pub struct Query {
 }
 
 #[derive(Debug, Args)]
+pub struct Fsck {
+    /// Set damaged files of the store aside, and make a lost manifest anew
+    #[arg(long)]
+    pub repair: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Snapshot {
+    /// Where the copy is made: a folder that is empty, or not there yet. On the same file system it is made of hard links
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
+}
+
+#[derive(Debug, Args)]
 pub struct Config {
     /// As a logboom.toml that sets every setting to what is in force
     #[arg(long)]
@@ -177,7 +195,7 @@ pub struct Config {
 }
 
 /// Commands that take the flags of settings, besides none at all.
-const WITH_SETTINGS: [&str; 3] = ["serve", "doctor", "config"];
+const WITH_SETTINGS: [&str; 5] = ["serve", "doctor", "fsck", "snapshot", "config"];
 
 /// Reads the command line; ends the process where it is wrong, or asks for help.
 pub fn parse() -> (Cli, ArgMatches) {

@@ -10,6 +10,7 @@ mod parse;
 mod query;
 mod serve;
 mod tail;
+mod upkeep;
 
 use std::process::ExitCode;
 
@@ -52,6 +53,8 @@ fn run(cli: &Cli, matches: &ArgMatches) -> Result<ExitCode, Failure> {
         Command::Bench(options) => bench::run(options),
         Command::Generate(options) => generate::run(options),
         Command::Doctor => doctor::run(&settings()?),
+        Command::Fsck(options) => upkeep::fsck(&settings()?.settings, options),
+        Command::Snapshot(options) => upkeep::snapshot(&settings()?.settings, options),
         Command::Config(options) => config::print(&settings()?, options),
     }
 }

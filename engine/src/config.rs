@@ -82,6 +82,10 @@ pub struct Config {
     pub flush_age: Duration,
     /// Most bytes of rows in memory, those being written included. Beyond, ingestion waits, then 429.
     pub memory_bytes_max: u64,
+    /// Records older than this are not taken in, and go from the store; `None` keeps them for ever.
+    pub retain: Option<Duration>,
+    /// Most bytes of Parquet files: beyond, the oldest days go, then the oldest files.
+    pub retain_bytes: Option<u64>,
 
     /// Where times without a zone are taken to be.
     pub timezone: Zone,
@@ -130,6 +134,8 @@ impl Default for Config {
             flush_bytes: 48 * MIB,
             flush_age: Duration::from_secs(60),
             memory_bytes_max: 144 * MIB,
+            retain: None,
+            retain_bytes: None,
             timezone: Zone::UTC,
             unwrap: true,
             origins: Vec::new(),

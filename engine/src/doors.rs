@@ -367,7 +367,7 @@ impl Session {
         }
         let shard = self.shard.clone();
         let received = crate::clock::now();
-        let context = context(ask, received);
+        let context = context(ask, received, shard.oldest_kept(received));
         let mut ids = shard.ids.borrow_mut();
         let mut stage = crate::ingest::stage::Stage::new(shard.builders.take());
         match stage.push(&mut self.parser, text, record::format::Mode::Json, &context, &mut ids) {
@@ -381,6 +381,7 @@ impl Session {
                 shard.builders.give(stage.finish().open);
                 let status = match reject.code {
                     "line_too_long" | "record_too_large" => 413,
+                    "too_old" => 422,
                     _ => 400,
                 };
                 Err(Broken::Refused(reject_reply(status, &reject)))
@@ -391,7 +392,9 @@ impl Session {
     fn parse(&mut self, ask: &Ask, body: &[u8]) -> Result<(Option<Ticket>, Reply), Broken> {
         let shard = self.shard.clone();
         let received = crate::clock::now();
-        let context = context(ask, received);
+        // What is not to be stored may be of any age.
+        let oldest = if ask.store { shard.oldest_kept(received) } else { Timestamp::MIN };
+        let context = context(ask, received, oldest);
         let mut ids = shard.ids.borrow_mut();
         let mut tools = Tools { parser: &mut self.parser, ids: &mut ids, context: &context };
         let parsed = parse::parse(body, ask, shard.builders.take(), &mut tools).map_err(Broken::Refused)?;
@@ -478,7 +481,7 @@ impl Session {
     /// Takes in what is at hand of a batch's body.
     fn batch_turn(&mut self, ask: &Ask, body: &mut Body, batch: &mut BatchBody) -> Result<Turn, Broken> {
         let shard = self.shard.clone();
-        let context = context(ask, batch.received);
+        let context = context(ask, batch.received, shard.oldest_kept(batch.received));
         let mut ids = shard.ids.borrow_mut();
         let mut tools = Tools { parser: &mut self.parser, ids: &mut ids, context: &context };
         let intake = &mut batch.intake;
@@ -530,8 +533,15 @@ struct BatchBody {
     received: Timestamp,
 }
 
-fn context(ask: &Ask, received: Timestamp) -> Context<'_> {
-    Context { received, zone: &ask.zone, unwrap: ask.unwrap, source: &ask.source, application: &ask.application }
+fn context(ask: &Ask, received: Timestamp, oldest: Timestamp) -> Context<'_> {
+    Context {
+        received,
+        zone: &ask.zone,
+        unwrap: ask.unwrap,
+        oldest,
+        source: &ask.source,
+        application: &ask.application,
+    }
 }
 
 /// 422 for a JSON value that is no object, 400 for what is no JSON at all.

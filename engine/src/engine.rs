@@ -68,10 +68,8 @@ pub fn start(config: Config) -> Result<Running, StartError> {
         .map_err(|error| StartError::Ring { reason: ring_reason(&error.to_string()) })?;
 
     let store_dir = config.data_dir.join("store");
-    let options =
-        parquet::Options::new(config.memory_bytes_max as usize, config.flush_bytes as usize, config.flush_age);
-    let (store, covered) =
-        ParquetStore::open(&store_dir, options).map_err(|source| StartError::Store { path: store_dir, source })?;
+    let (store, covered) = ParquetStore::open(&store_dir, store_options(&config))
+        .map_err(|source| StartError::Store { path: store_dir, source })?;
     let queue_dir = config.data_dir.join("queue");
     let (recoveries, mut findings) = recover(&queue_dir, &store, &covered, config.shards)?;
     findings.extend(store.report().sentences());
@@ -192,8 +190,16 @@ fn own_upstream(address: SocketAddr) -> Upstream {
     Upstream::Abstract(format!("logboom-api-{}-{}", std::process::id(), address.port()))
 }
 
-fn shard_dir(queue_dir: &Path, shard: usize) -> PathBuf {
+pub(crate) fn shard_dir(queue_dir: &Path, shard: usize) -> PathBuf {
     queue_dir.join(format!("shard-{shard:02}"))
+}
+
+pub(crate) fn store_options(config: &Config) -> parquet::Options {
+    let mut options =
+        parquet::Options::new(config.memory_bytes_max as usize, config.flush_bytes as usize, config.flush_age);
+    options.retain = config.retain;
+    options.retain_bytes = config.retain_bytes;
+    options
 }
 
 fn log_options(config: &Config) -> Options {
@@ -208,7 +214,7 @@ fn log_options(config: &Config) -> Options {
 }
 
 /// Gives the store everything that the logs hold and its files do not; also the logs of a run with more shards.
-fn recover(
+pub(crate) fn recover(
     queue_dir: &Path,
     store: &ParquetStore,
     covered: &parquet::Covered,
@@ -240,7 +246,7 @@ fn recover(
 }
 
 /// The shards whose logs are to be read: those that will run, and those that a folder was left of.
-fn logs_in(queue_dir: &Path, shards: usize) -> Vec<usize> {
+pub(crate) fn logs_in(queue_dir: &Path, shards: usize) -> Vec<usize> {
     let names = std::fs::read_dir(queue_dir).into_iter().flatten().flatten().map(|entry| entry.file_name());
     let left = names.filter_map(|name| name.to_str()?.strip_prefix("shard-")?.parse().ok());
     let mut all: Vec<usize> =

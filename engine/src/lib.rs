@@ -26,6 +26,7 @@ mod shard;
 pub mod store;
 mod sys;
 pub mod tail;
+pub mod upkeep;
 
 pub use config::{Config, Durability, Upstream};
 pub use engine::{Running, StartError, start};

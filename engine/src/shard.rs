@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use futures_lite::FutureExt;
 use record::batch::STREAMS_DEFAULT;
-use record::{BatchBuilder, IdSource};
+use record::{BatchBuilder, IdSource, Timestamp};
 use tokio::sync::mpsc;
 
 use crate::body_memory::BodyMemory;
@@ -89,6 +89,11 @@ impl Shard {
         }
         let full = reading.bytes >= self.queue_bytes_max;
         full.then_some(AppendFailure::QueueFull { bytes: reading.bytes, max: self.queue_bytes_max })
+    }
+
+    /// Records from before this are not taken in.
+    pub fn oldest_kept(&self, now: Timestamp) -> Timestamp {
+        self.health.store.oldest_kept(now).unwrap_or(Timestamp::MIN)
     }
 }
 

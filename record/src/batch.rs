@@ -279,6 +279,8 @@ pub enum PushError {
     /// Seal the batch and push again.
     #[error("the batch is full")]
     Full,
+    #[error("the record is of {timestamp}, and retain keeps records from {oldest} on")]
+    TooOld { timestamp: Timestamp, oldest: Timestamp },
     #[error("the record is {bytes} bytes long once encoded, and record_bytes_max is {max}")]
     TooLarge { bytes: usize, max: usize },
 }
@@ -311,6 +313,9 @@ impl BatchBuilder {
     pub fn push(&mut self, fields: &Fields, context: &Context, ids: &mut IdSource) -> Result<Pushed, PushError> {
         let start = self.frame.len();
         let timestamp = fields.timestamp.unwrap_or(context.received);
+        if timestamp < context.oldest {
+            return Err(PushError::TooOld { timestamp, oldest: context.oldest });
+        }
         let level = fields.level.unwrap_or(Level::Info);
         let part = self.part(ids, context.received);
         let id = ids.next(timestamp);

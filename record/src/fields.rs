@@ -56,14 +56,16 @@ pub struct Context<'a> {
     pub zone: &'a Zone,
     /// Whether a log wrapped in a log is opened one level.
     pub unwrap: bool,
+    /// Records from before this are not taken.
+    pub oldest: Timestamp,
     /// What the sender says of records that say nothing themselves.
     pub source: &'a str,
     pub application: &'a str,
 }
 
 impl<'a> Context<'a> {
-    /// A context with UTC as the zone, unwrapping on and no sender's defaults.
+    /// A context that takes records of any age, unwraps, and has no sender's defaults.
     pub fn new(received: Timestamp, zone: &'a Zone) -> Self {
-        Context { received, zone, unwrap: true, source: "", application: "" }
+        Context { received, zone, unwrap: true, oldest: Timestamp::MIN, source: "", application: "" }
     }
 }

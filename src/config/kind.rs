@@ -135,6 +135,25 @@ impl Kind<Duration> for Time {
     }
 }
 
+/// None, where nothing is written.
+macro_rules! optional {
+    ($kind:ty, $value:ty) => {
+        impl Kind<Option<$value>> for $kind {
+            const NAME: &'static str = <$kind as Kind<$value>>::NAME;
+
+            fn read(text: &str) -> Result<Option<$value>, String> {
+                if text.trim().is_empty() { Ok(None) } else { <$kind as Kind<$value>>::read(text).map(Some) }
+            }
+
+            fn show(value: &Option<$value>) -> String {
+                value.as_ref().map_or_else(String::new, <$kind as Kind<$value>>::show)
+            }
+        }
+    };
+}
+optional!(Time, Duration);
+optional!(Bytes, u64);
+
 impl Kind<bool> for Flag {
     const NAME: &'static str = "BOOL";
 
@@ -310,6 +329,11 @@ mod tests {
         {
             check::<Plain, Option<Upstream>>(text, shown);
         }
+        for (text, shown) in [("", Some("")), (" ", Some("")), ("30d", Some("30d")), ("30", None)] {
+            check::<Time, Option<Duration>>(text, shown);
+        }
+        check::<Bytes, Option<u64>>("", Some(""));
+        check::<Bytes, Option<u64>>("100GiB", Some("100GiB"));
         check::<Flag, bool>("On", Some("true"));
         check::<Flag, bool>("maybe", None);
         check::<List, Vec<String>>(" a , b,", Some("a,b"));

@@ -10,6 +10,7 @@ mod settings;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::ArgMatches;
 
@@ -209,6 +210,8 @@ impl Config {
 /// What single settings cannot see: how they fit together.
 fn check(settings: &Settings) -> Result<(), String> {
     const MIB: u64 = 1 << 20;
+    /// Shorter, and records could be gone before anybody has seen them.
+    const RETAIN_MIN: Duration = Duration::from_secs(60);
     let config = &settings.engine;
     let show = |key: &str| {
         let setting = SETTINGS.iter().find(|setting| setting.key == key);
@@ -242,6 +245,14 @@ fn check(settings: &Settings) -> Result<(), String> {
     not_below("queue_bytes_max", config.queue_bytes_max, "segment_bytes", config.segment_bytes)?;
     within("flush_bytes", config.flush_bytes, 64 * 1024, u64::MAX)?;
     not_below("memory_bytes_max", config.memory_bytes_max, "flush_bytes", config.flush_bytes)?;
+    if config.retain.is_some_and(|retain| retain < RETAIN_MIN) {
+        return Err(format!(
+            "{} is below its least value, 1m; leave it empty to keep records for ever",
+            show("retain")
+        ));
+    }
+    // A file that a flush has just written would go at once.
+    not_below("retain_bytes", config.retain_bytes.unwrap_or(u64::MAX), "flush_bytes", config.flush_bytes)?;
     within("queries_max", settings.api.queries_max as u64, 1, 10_000)?;
     within("exports_max", settings.api.exports_max as u64, 1, 10_000)?;
     within("viewers_max", settings.api.viewers_max as u64, 0, 1_000_000)?;
@@ -371,6 +382,12 @@ mod tests {
         let mut settings = Settings::default();
         settings.engine.shards = 0;
         assert_eq!(check(&settings).unwrap_err(), "shards (0) is below its least value, 1");
+        let mut settings = Settings::default();
+        settings.engine.retain = Some(Duration::ZERO);
+        assert!(check(&settings).unwrap_err().contains("retain (0s)"));
+        let mut settings = Settings::default();
+        settings.engine.retain_bytes = Some(1 << 20);
+        assert_eq!(check(&settings).unwrap_err(), "retain_bytes (1MiB) is below flush_bytes (48MiB)");
         let mut settings = Settings::default();
         settings.engine.origins = vec!["logs.example.com".to_owned()];
         assert!(check(&settings).unwrap_err().contains("https://"));

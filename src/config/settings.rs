@@ -285,6 +285,22 @@ pub const SETTINGS: &[Setting] = &[
         "most bytes of rows in memory, those being written included; beyond, ingestion waits, then 429"
     ),
     setting!(
+        "Store",
+        engine.retain,
+        "retain",
+        "LOGBOOM_RETAIN",
+        Time,
+        "how long records are kept, as 30d, by their own time; older ones are refused as `too_old`; empty: for ever"
+    ),
+    setting!(
+        "Store",
+        engine.retain_bytes,
+        "retain_bytes",
+        "LOGBOOM_RETAIN_BYTES",
+        Bytes,
+        "most bytes of Parquet files; beyond, the oldest days go, then the oldest files; empty: no limit"
+    ),
+    setting!(
         "Queries",
         engine.query_timeout,
         "query_timeout",

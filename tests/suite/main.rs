@@ -13,5 +13,6 @@ mod parse;
 mod python;
 mod query;
 mod restart;
+mod retention;
 mod startup;
 mod tail;

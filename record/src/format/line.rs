@@ -83,8 +83,9 @@ impl Reject {
         }
     }
 
-    fn too_large(error: PushError) -> Reject {
-        Reject { code: "record_too_large", message: error.to_string(), line: None, column: None }
+    fn not_pushed(error: PushError) -> Reject {
+        let code = if matches!(error, PushError::TooOld { .. }) { "too_old" } else { "record_too_large" };
+        Reject { code, message: error.to_string(), line: None, column: None }
     }
 }
 
@@ -167,7 +168,7 @@ fn push(
     match builder.push(fields, context, ids) {
         Ok(pushed) => Ok(Taken { pushed, format }),
         Err(PushError::Full) => Err(NotTaken::Full),
-        Err(error) => Err(NotTaken::Reject(Reject::too_large(error))),
+        Err(error) => Err(NotTaken::Reject(Reject::not_pushed(error))),
     }
 }
 
