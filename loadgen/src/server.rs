@@ -186,7 +186,7 @@ impl Drop for Server {
 const TMPFS: i64 = 0x0102_1994;
 
 fn is_in_memory(folder: &Path) -> bool {
-    rustix::fs::statfs(folder).is_ok_and(|stat| stat.f_type as i64 == TMPFS)
+    rustix::fs::statfs(folder).is_ok_and(|stat| i64::from(stat.f_type) == TMPFS)
 }
 
 fn size_of(folder: &Path) -> u64 {
