@@ -5,6 +5,7 @@ mod cli;
 mod client;
 mod config;
 mod doctor;
+mod generate;
 mod parse;
 mod query;
 mod serve;
@@ -43,12 +44,13 @@ fn run(cli: &Cli, matches: &ArgMatches) -> Result<ExitCode, Failure> {
         record::format::install(config.settings.patterns.0.clone());
         Ok::<_, config::ConfigError>(config)
     };
-    match cli.command.as_ref().unwrap_or(&Command::Serve) {
-        Command::Serve => serve::run(settings()?),
-        Command::Parse(options) => parse::run(options),
+    match cli.command.as_ref().unwrap_or(&Command::Serve(cli::Serve::default())) {
+        Command::Serve(options) => serve::run(settings()?, options),
+        Command::Parse(options) => parse::run(options, &settings()?.settings),
         Command::Tail(options) => tail::run(options),
         Command::Query(options) => query::run(options),
         Command::Bench(options) => bench::run(options),
+        Command::Generate(options) => generate::run(options),
         Command::Doctor => doctor::run(&settings()?),
         Command::Config(options) => config::print(&settings()?, options),
     }

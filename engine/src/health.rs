@@ -81,6 +81,7 @@ impl Health {
             store_bytes: store.file_bytes,
             store_rows: store.file_rows,
             flush_failures: store.failed_flushes,
+            findings: self.findings.get().map_or(0, Vec::len) as u64,
             viewers: self.tail.viewers() as u64,
         }
     }

@@ -62,6 +62,7 @@ pub struct Metrics {
     store_bytes: Gauge,
     store_rows: Gauge,
     flush_failures: Gauge,
+    findings: Gauge,
     viewers: Gauge,
 }
 
@@ -76,6 +77,7 @@ pub struct Readings {
     pub store_bytes: u64,
     pub store_rows: u64,
     pub flush_failures: u64,
+    pub findings: u64,
     pub viewers: u64,
 }
 
@@ -143,6 +145,7 @@ impl Metrics {
             store_bytes: gauge("store_bytes", "Bytes of the store's files"),
             store_rows: gauge("store_rows", "Rows in the store's files"),
             flush_failures: gauge("flush_failures", "Attempts to write a file of the store that failed"),
+            findings: gauge("findings", "What the start found damaged or missing, as /health tells it"),
             viewers: gauge("viewers", "Live tails that are open"),
             registry,
         }
@@ -159,6 +162,7 @@ impl Metrics {
             (&self.store_bytes, readings.store_bytes),
             (&self.store_rows, readings.store_rows),
             (&self.flush_failures, readings.flush_failures),
+            (&self.findings, readings.findings),
             (&self.viewers, readings.viewers),
         ] {
             gauge.set(value as i64);

@@ -4,8 +4,8 @@ use std::io::{self, Read};
 
 use crate::number::{DIGITS, Number};
 
-/// Before the digits of a number, in every form a record is given back in.
-const BEFORE_DIGITS: &[u8] = b"\"request_id\":\"";
+/// Before the digits of a number, in every form a record is given back in: `"metadata.request_id"` is one of them.
+const BEFORE_DIGITS: &[u8] = b"request_id\":\"";
 /// What is read of an export at a time.
 const READ_BYTES: usize = 256 * 1024;
 

@@ -10,15 +10,20 @@
 
 pub mod answer;
 pub mod ceiling;
+pub mod compare;
 pub mod drive;
+pub mod emit;
 pub mod generate;
 pub mod http;
 pub mod ledger;
 pub mod live;
 pub mod number;
+mod plot;
 pub mod prepared;
 pub mod process;
 pub mod report;
+pub mod results;
 mod rng;
 pub mod scenario;
 pub mod server;
+pub mod target;

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use crate::generate::{Clock, Generator, Stamp, restamp};
+use crate::generate::{Clock, Format, Generator, START, Stamp, restamp};
 
 /// What a request holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +28,8 @@ pub struct Prepared {
 #[derive(Debug, Clone)]
 struct Request {
     bytes: Range<usize>,
-    lines: Range<usize>,
+    lines: usize,
+    stamps: Range<usize>,
 }
 
 /// How requests are put together.
@@ -40,6 +41,17 @@ pub struct Form<'a> {
     pub size: Size,
     /// All records are of this source.
     pub source: Option<&'a str>,
+    /// Before each record.
+    pub prefix: &'a str,
+    pub lines: Lines,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lines {
+    /// JSON, each line with a number of its own.
+    Numbered,
+    /// Every format in turn, the same lines again and again.
+    Mixed,
 }
 
 impl Prepared {
@@ -54,33 +66,41 @@ impl Prepared {
             requests: Vec::new(),
             stamps: Vec::new(),
             shares,
-            clock: Clock::default(),
+            clock: Clock::new(START),
             tag,
         };
         let (mut index, mut body, mut stamps) = (0, Vec::new(), Vec::<Stamp>::new());
         for _ in 0..shares * per_share {
             body.clear();
             stamps.clear();
+            let mut lines = 0;
             loop {
                 let before = body.len();
-                let stamp = generator.json(index, &mut body);
-                let is_over = matches!(form.size, Size::Bytes(max) if body.len() > max) && !stamps.is_empty();
-                if is_over {
+                body.extend_from_slice(form.prefix.as_bytes());
+                let stamp = match form.lines {
+                    Lines::Numbered => Some(generator.json(index, &mut body)),
+                    Lines::Mixed => {
+                        generator.line(Format::ALL[index as usize % Format::ALL.len()], index, &mut body);
+                        None
+                    }
+                };
+                if lines > 0 && matches!(form.size, Size::Bytes(max) if body.len() > max) {
                     body.truncate(before);
                     break;
                 }
                 index += 1;
-                stamps.push(stamp);
-                if matches!(form.size, Size::Lines(max) if stamps.len() >= max) {
+                lines += 1;
+                stamps.extend(stamp);
+                if matches!(form.size, Size::Lines(max) if lines >= max) {
                     break;
                 }
             }
-            prepared.push(form, &body, &stamps);
+            prepared.push(form, &body, lines, &stamps);
         }
         prepared
     }
 
-    fn push(&mut self, form: &Form, body: &[u8], stamps: &[Stamp]) {
+    fn push(&mut self, form: &Form, body: &[u8], lines: usize, stamps: &[Stamp]) {
         let start = self.bytes.len();
         let Form { authority, path, content_type, .. } = form;
         let head = format!(
@@ -93,7 +113,7 @@ impl Prepared {
         let first = self.stamps.len();
         let shifted = stamps.iter().map(|stamp| Stamp { time: stamp.time + shift, digits: stamp.digits + shift });
         self.stamps.extend(shifted);
-        self.requests.push(Request { bytes: start..self.bytes.len(), lines: first..self.stamps.len() });
+        self.requests.push(Request { bytes: start..self.bytes.len(), lines, stamps: first..self.stamps.len() });
     }
 
     /// How many requests one connection has before it comes back to its first.
@@ -103,14 +123,14 @@ impl Prepared {
 
     /// Lines of request `at` of this share.
     pub fn lines(&self, share: usize, at: usize) -> usize {
-        self.requests[share * self.per_share() + at].lines.len()
+        self.requests[share * self.per_share() + at].lines
     }
 
     /// Numbers the records of request `at` of this share from `first` on, and gives where its bytes are.
     pub fn stamp(&mut self, share: usize, at: usize, first: u64) -> Range<usize> {
         let request = self.requests[share * self.per_share() + at].clone();
         let bytes = &mut self.bytes[request.bytes.clone()];
-        for (index, &stamp) in (first..).zip(&self.stamps[request.lines]) {
+        for (index, &stamp) in (first..).zip(&self.stamps[request.stamps]) {
             restamp(bytes, stamp, self.tag, index, &mut self.clock);
         }
         request.bytes
@@ -127,10 +147,5 @@ impl Prepared {
             let head = memchr::memmem::find(whole, b"\r\n\r\n").map_or(0, |end| end + 4);
             &whole[head..]
         })
-    }
-
-    /// Mean lines of a request.
-    pub fn mean_lines(&self) -> f64 {
-        self.stamps.len() as f64 / self.requests.len() as f64
     }
 }

@@ -4,19 +4,25 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::ceiling::Ceilings;
 use crate::drive::Outcome;
 use crate::ledger::{Ledger, Stored};
+use crate::process::Sample;
 
 /// Beyond this share of one core the client, being one thread, may have been what was measured.
 const CLIENT_SHARE_MAX: f64 = 0.9;
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Report {
     pub scenario: String,
+    /// What it measures.
+    pub title: String,
+    /// What repeats it.
+    pub command: String,
     pub phases: Vec<Phase>,
+    pub queries: Vec<QueryFigures>,
     pub ceilings: Option<CeilingFigures>,
     pub records: Option<Records>,
     /// What a reader must know to judge the figures.
@@ -25,7 +31,7 @@ pub struct Report {
     pub broke: Option<String>,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Phase {
     pub name: String,
     pub connections: usize,
@@ -48,10 +54,28 @@ pub struct Phase {
     pub unsent: u64,
     /// What this is a share of, and the share.
     pub shares: Vec<(String, f64)>,
+    /// The p50 is so many times that of a 4 KiB fdatasync.
+    pub sync_times: Option<f64>,
     pub timeline: Vec<Second>,
+    /// Of the server, once a second.
+    pub samples: Vec<Sample>,
+    /// Quantiles, of 1, and their latencies in µs.
+    pub spectrum: Vec<(f64, u64)>,
 }
 
-#[derive(Debug, Clone, Serialize)]
+/// One kind of query.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct QueryFigures {
+    pub name: String,
+    pub target: String,
+    pub answer_bytes: u64,
+    pub asked: u64,
+    pub alone_us: Latency,
+    /// While records come in.
+    pub loaded_us: Latency,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Second {
     pub records: u64,
     pub p50_us: u64,
@@ -59,7 +83,7 @@ pub struct Second {
     pub max_us: u64,
 }
 
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Latency {
     pub p50: u64,
     pub p90: u64,
@@ -68,7 +92,7 @@ pub struct Latency {
     pub max: u64,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct CeilingFigures {
     pub loopback_megabytes_per_second: f64,
     pub loopback_records_per_second: f64,
@@ -82,7 +106,7 @@ pub struct CeilingFigures {
     pub null_p50_us: Option<u64>,
 }
 
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Records {
     pub sent: u64,
     pub acknowledged: u64,
@@ -103,6 +127,7 @@ pub struct Around {
     pub found: Option<Duration>,
     /// Records acknowledged meanwhile, of whatever load, warm-up included.
     pub acknowledged: u64,
+    pub samples: Vec<Sample>,
 }
 
 impl From<&Histogram<u64>> for Latency {
@@ -134,6 +159,9 @@ impl Phase {
             refusals: outcome.refusals.clone(),
             unsent: outcome.unsent,
             shares: Vec::new(),
+            sync_times: None,
+            samples: around.samples.clone(),
+            spectrum: spectrum(&outcome.latencies),
             timeline: outcome
                 .timeline
                 .iter()
@@ -142,9 +170,26 @@ impl Phase {
         }
     }
 
+    /// For a load whose rate is not that of being found.
+    pub fn without_found(self) -> Phase {
+        Phase { found_seconds: None, found_per_second: None, ..self }
+    }
+
+    /// Latencies of something else than answers.
+    pub fn set_latencies(&mut self, latencies: &Histogram<u64>) {
+        self.latency_us = latencies.into();
+        self.spectrum = spectrum(latencies);
+        self.timeline.clear();
+    }
+
     pub fn client_was_the_bottleneck(&self) -> bool {
         self.client_cpu_share > CLIENT_SHARE_MAX
     }
+}
+
+/// Each halving of what is left to 1 in five steps: the whole spectrum in some hundred points.
+fn spectrum(latencies: &Histogram<u64>) -> Vec<(f64, u64)> {
+    latencies.iter_quantiles(5).map(|step| (step.quantile_iterated_to(), step.value_iterated_to())).collect()
 }
 
 impl CeilingFigures {
@@ -182,6 +227,24 @@ impl Records {
 }
 
 impl Report {
+    pub fn new(scenario: &str, title: &str) -> Report {
+        Report {
+            scenario: scenario.to_owned(),
+            title: title.to_owned(),
+            command: String::new(),
+            phases: Vec::new(),
+            queries: Vec::new(),
+            ceilings: None,
+            records: None,
+            notes: Vec::new(),
+            broke: None,
+        }
+    }
+
+    pub fn note(&mut self, note: String) {
+        self.notes.push(note);
+    }
+
     /// Nothing broke, nothing was lost, nothing is there twice.
     pub fn is_sound(&self) -> bool {
         self.broke.is_none() && self.records.is_none_or(|records| records.are_sound())
@@ -201,6 +264,18 @@ impl Report {
         writeln!(out, "{}", self.scenario)?;
         for phase in &self.phases {
             phase.write_text(out)?;
+        }
+        for query in &self.queries {
+            let QueryFigures { name, answer_bytes, asked, alone_us, loaded_us, .. } = query;
+            writeln!(
+                out,
+                "  {name:<36} alone p50 {} p99 {} ms, with records coming in p50 {} p99 {} ms  ({answer_bytes} bytes, \
+                 asked {asked} times)",
+                ms(alone_us.p50),
+                ms(alone_us.p99),
+                ms(loaded_us.p50),
+                ms(loaded_us.p99)
+            )?;
         }
         if let Some(ceilings) = &self.ceilings {
             ceilings.write_text(out)?;
@@ -259,6 +334,9 @@ impl Phase {
         for (what, share) in &self.shares {
             writeln!(out, "    share    {:.1} % of {what}", share * 100.0)?;
         }
+        if let Some(times) = self.sync_times {
+            writeln!(out, "    sync     the p50 is {times:.1} times that of a 4 KiB fdatasync")?;
+        }
         if !self.refusals.is_empty() {
             writeln!(out, "    refused  {:?} (status, requests)", self.refusals)?;
         }
@@ -310,7 +388,7 @@ impl CeilingFigures {
     }
 }
 
-fn ms(us: u64) -> String {
+pub fn ms(us: u64) -> String {
     format!("{:.2}", us as f64 / 1000.0)
 }
 

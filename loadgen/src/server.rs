@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::http::Client;
 use crate::process;
+use crate::target::Target;
 
 /// A server that has not said where it listens by then has not started.
 const START_MAX: Duration = Duration::from_secs(20);
@@ -37,6 +38,7 @@ pub struct Server {
     pub authority: String,
     /// On this machine.
     pub pid: Option<u32>,
+    target: Target,
     own: Option<Own>,
 }
 
@@ -47,8 +49,8 @@ struct Own {
 }
 
 impl Server {
-    pub fn at(authority: String, pid: Option<u32>) -> Server {
-        Server { authority, pid, own: None }
+    pub fn at(authority: String, pid: Option<u32>, target: Target) -> Server {
+        Server { authority, pid, target, own: None }
     }
 
     /// Starts `program serve` on a free port, its data in a new folder within `out` that is removed in the end.
@@ -76,7 +78,12 @@ impl Server {
             .spawn()
             .map_err(|source| ServerError::Start { program: program.to_owned(), source })?;
         let pid = child.id();
-        let mut server = Server { authority: String::new(), pid: Some(pid), own: Some(Own { child, folder }) };
+        let mut server = Server {
+            authority: String::new(),
+            pid: Some(pid),
+            target: Target::Logboom,
+            own: Some(Own { child, folder }),
+        };
         let began = Instant::now();
         loop {
             if let Ok(text) = fs::read_to_string(data.join("listen"))
@@ -124,16 +131,34 @@ impl Server {
         }
     }
 
-    /// Records that queries find now.
-    pub fn total(&self) -> Result<u64, ServerError> {
-        let text = self.get("/stats")?;
-        let total =
-            sonic_rs::get(text.as_bytes(), &["total"]).ok().and_then(|total| total.as_raw_str().trim().parse().ok());
-        total.ok_or_else(|| ServerError::Refused {
-            authority: self.authority.clone(),
-            target: "/stats".to_owned(),
-            status: 200,
-            text,
+    /// Records that queries find now; `None` where the target cannot tell.
+    pub fn total(&self) -> Result<Option<u64>, ServerError> {
+        let Some((target, key)) = self.target.total() else { return Ok(None) };
+        let text = match self.get(target) {
+            // An index is made by the first record.
+            Err(ServerError::Refused { status: 404, .. }) if self.target == Target::Elasticsearch => {
+                return Ok(Some(0));
+            }
+            other => other?,
+        };
+        self.number(target, &text, key).map(Some)
+    }
+
+    /// Batches that wait in the queue.
+    pub fn queue_depth(&self) -> Result<u64, ServerError> {
+        let text = self.get("/queue/status")?;
+        self.number("/queue/status", &text, "depth")
+    }
+
+    fn number(&self, target: &str, text: &str, key: &str) -> Result<u64, ServerError> {
+        let number = sonic_rs::get(text.as_bytes(), &[key]).ok();
+        number.and_then(|raw| raw.as_raw_str().trim_matches([' ', '"']).parse().ok()).ok_or_else(|| {
+            ServerError::Refused {
+                authority: self.authority.clone(),
+                target: target.to_owned(),
+                status: 200,
+                text: text.to_owned(),
+            }
         })
     }
 }
@@ -158,10 +183,10 @@ impl Drop for Server {
 }
 
 /// `statfs(2)`: TMPFS_MAGIC.
-const TMPFS: i64 = 0x0102_1994;
+const TMPFS: u64 = 0x0102_1994;
 
 fn is_in_memory(folder: &Path) -> bool {
-    rustix::fs::statfs(folder).is_ok_and(|stat| stat.f_type as i64 == TMPFS)
+    rustix::fs::statfs(folder).is_ok_and(|stat| stat.f_type as u64 == TMPFS)
 }
 
 fn size_of(folder: &Path) -> u64 {

@@ -46,7 +46,13 @@ enum Shape {
 struct Lines {
     splitter: LineSplitter,
     strictness: Strictness,
-    joiner: Option<Joiner>,
+    joining: Option<Joining>,
+}
+
+/// Joins lines, and counts them: a line that is too long is no part of a record, and yet has a number.
+struct Joining {
+    joiner: Joiner,
+    lines: u64,
 }
 
 #[derive(Clone)]
@@ -66,14 +72,14 @@ impl Strictness {
 
 impl Lines {
     fn feed(&mut self, bytes: &[u8], records: &mut Records, tools: &mut Tools) {
-        let (mode, joiner) = (self.strictness.mode(), &mut self.joiner);
-        self.splitter.feed(bytes, &mut |piece| records.line(piece, mode, joiner, tools));
+        let (mode, joining) = (self.strictness.mode(), &mut self.joining);
+        self.splitter.feed(bytes, &mut |piece| records.line(piece, mode, joining, tools));
     }
 
     fn end(&mut self, records: &mut Records, tools: &mut Tools) {
-        let (mode, joiner) = (self.strictness.mode(), &mut self.joiner);
-        self.splitter.end(&mut |piece| records.line(piece, mode, joiner, tools));
-        if let Some(joined) = joiner.as_mut().and_then(Joiner::finish) {
+        let (mode, joining) = (self.strictness.mode(), &mut self.joining);
+        self.splitter.end(&mut |piece| records.line(piece, mode, joining, tools));
+        if let Some(joined) = joining.as_mut().and_then(|joining| joining.joiner.finish()) {
             records.joined(joined, mode, tools);
         }
     }
@@ -215,8 +221,10 @@ pub struct Tools<'t> {
 }
 
 impl Records {
-    fn line(&mut self, piece: Piece, mode: Mode, joiner: &mut Option<Joiner>, tools: &mut Tools) {
-        let Some(joiner) = joiner else { return self.one_line(piece, mode, tools) };
+    fn line(&mut self, piece: Piece, mode: Mode, joining: &mut Option<Joining>, tools: &mut Tools) {
+        let Some(Joining { joiner, lines }) = joining else { return self.one_line(piece, mode, tools) };
+        let number = *lines;
+        *lines += 1;
         match piece {
             Piece::Record(line) => {
                 if let Some(joined) = joiner.push(line) {
@@ -227,7 +235,7 @@ impl Records {
                 if let Some(joined) = joiner.finish() {
                     self.joined(joined, mode, tools);
                 }
-                self.account.index += 1;
+                self.account.index = number;
                 self.take(piece, mode, tools);
                 // It counts as a line all the same.
                 joiner.push(b"");
@@ -509,8 +517,9 @@ impl Intake {
 }
 
 fn lines(strictness: Strictness, multiline: Option<Multiline>, limits: IntakeLimits) -> Shape {
-    let joiner = multiline.filter(|_| matches!(strictness, Strictness::Text(_))).map(Joiner::new);
-    Shape::Lines(Lines { splitter: LineSplitter::new(limits.line_bytes_max), strictness, joiner })
+    let multiline = multiline.filter(|_| matches!(strictness, Strictness::Text(_)));
+    let joining = multiline.map(|rule| Joining { joiner: Joiner::new(rule), lines: 0 });
+    Shape::Lines(Lines { splitter: LineSplitter::new(limits.line_bytes_max), strictness, joining })
 }
 
 /// What is wrong with a document that begins like neither an array nor an object.

@@ -1,6 +1,7 @@
 //! Counts, histograms and facets: from kept counts wherever they say enough, else from the rows, in parallel.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 use record::filter::{Columns, MetaPath, MetaValue};
@@ -10,7 +11,7 @@ use super::file::DataFile;
 use super::grams::Needles;
 use super::memory::Chunk;
 use super::query::Snapshot;
-use super::scan::{Run, select};
+use super::scan::{Run, read_rows, select};
 use super::schema::{APPLICATION, ColumnSet, LEVEL, SOURCE, TIMESTAMP, TypedColumn};
 use super::tally::{MINUTE_MICROS, Tally, ValueCounts, add_to};
 use super::wanted::{Wanted, metadata_columns};
@@ -18,8 +19,10 @@ use crate::store::{Counts, FacetField, Facets, Histogram, QueryError, Stop};
 
 /// A histogram whose interval is left open has at most this many buckets: what a chart of a screen's width can show.
 const BUCKETS_MAX: i64 = 200;
-/// Distinct values of one facet, about: of a field with more, nobody wants to see the commonest.
-const VALUES_MAX: usize = 1_000_000;
+/// Distinct values of one facet, per thread: of a field with more, nobody wants to see the commonest.
+const VALUES_MAX: usize = 250_000;
+/// What a facet's values take, about, when there are too many.
+const VALUES_BYTES: usize = VALUES_MAX * 128;
 /// Rows that one thread takes at a time: half a row group.
 const RUN_ROWS_MAX: usize = 64 * 1024;
 
@@ -111,8 +114,8 @@ pub fn facets(
     }
     let by_value = ByValue::new(field);
     by_value.merge(&mut values, fold(&rest, &wanted, &by_value, stop)?);
-    if values.len() > VALUES_MAX {
-        return Err(QueryError::Memory { bytes: values.keys().map(|value| value.len() + 64).sum() });
+    if by_value.overflown.load(Ordering::Relaxed) {
+        return Err(QueryError::Memory { bytes: VALUES_BYTES });
     }
     Ok(most_frequent(values, limit))
 }
@@ -211,10 +214,8 @@ fn fold<A: Aggregate>(parts: &[Part<'_>], wanted: &Wanted, sum: &A, stop: &Stop)
             Piece::Run(file, run) => {
                 let ranges = select(file, run, wanted, stop)?;
                 if !ranges.is_empty() {
-                    file.read(run.group, &ranges, sum.columns(file.typed()?), &mut |view| {
-                        (0..view.len()).for_each(|row| sum.add(&mut total, &view.row(row)));
-                        Ok(())
-                    })?;
+                    let columns = sum.columns(file.typed()?);
+                    read_rows(file, run.group, &ranges, columns, &mut |row| sum.add(&mut total, row))?;
                 }
             }
         }
@@ -238,6 +239,9 @@ fn push_runs<'a>(
     needles: Option<&Needles<'_>>,
     runs: &mut Vec<Piece<'a>>,
 ) -> Result<(), QueryError> {
+    if !file.may_hold(wanted)? {
+        return Ok(());
+    }
     for group in 0..file.groups()? {
         let (first, last) = file.group_span(group)?;
         if !wanted.overlaps(first, last) {
@@ -330,6 +334,8 @@ impl Aggregate for ByTime {
 struct ByValue<'a> {
     field: &'a FacetField,
     path: MetaPath,
+    /// Whether there were too many values: they are then no longer counted.
+    overflown: AtomicBool,
 }
 
 impl<'a> ByValue<'a> {
@@ -338,7 +344,7 @@ impl<'a> ByValue<'a> {
             FacetField::Metadata(key) => MetaPath::new(key),
             FacetField::Level | FacetField::Source | FacetField::Application => MetaPath::new(""),
         };
-        ByValue { field, path }
+        ByValue { field, path, overflown: AtomicBool::new(false) }
     }
 }
 
@@ -355,6 +361,10 @@ impl Aggregate for ByValue<'_> {
     }
 
     fn add(&self, sum: &mut ValueCounts, row: &impl Columns) {
+        if sum.len() > VALUES_MAX {
+            self.overflown.store(true, Ordering::Relaxed);
+            return;
+        }
         match self.field {
             FacetField::Level => add_to(sum, row.level().as_str().as_bytes(), 1),
             FacetField::Source => add_to(sum, row.source(), 1),
@@ -369,6 +379,10 @@ impl Aggregate for ByValue<'_> {
     }
 
     fn merge(&self, sum: &mut ValueCounts, more: ValueCounts) {
+        if sum.len() > VALUES_MAX {
+            self.overflown.store(true, Ordering::Relaxed);
+            return;
+        }
         more.iter().for_each(|(value, count)| add_to(sum, value, *count));
     }
 }

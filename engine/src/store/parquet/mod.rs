@@ -66,6 +66,9 @@ pub struct Options {
     pub retain: Option<Duration>,
     /// Files may take this much; the oldest go first.
     pub retain_bytes: Option<u64>,
+    /// A metadata key gets a column where so many of its values are of one kind. Odd ones stay in the JSON: with too many
+    /// of them, a filter reads both.
+    fitting_percent: usize,
     steps: Steps,
 }
 
@@ -78,6 +81,7 @@ impl Default for Options {
             flush_after: Duration::from_secs(300),
             retain: None,
             retain_bytes: None,
+            fitting_percent: 90,
             steps: Steps::default(),
         }
     }
@@ -149,6 +153,8 @@ struct State {
     /// The number of the next file: none is used twice.
     next_file: u64,
     covered: Covered,
+    /// Whether the manifest is certain to outlive a crash.
+    is_durable: bool,
     files: Arc<Vec<Arc<DataFile>>>,
     /// Flushes that were asked for, and the last of these that was begun and has ended.
     asked: u64,
@@ -182,6 +188,7 @@ impl ParquetStore {
                 ends: covered.clone(),
                 next_file: manifest.next,
                 covered: manifest.covered,
+                is_durable: true,
                 files: Arc::new(files),
                 asked: 0,
                 answered: 0,
@@ -270,9 +277,11 @@ impl ParquetStore {
     pub fn on_covered(&self, covered: impl Fn(u16, LogPosition) + Send + Sync + 'static) {
         let mut held = lock(&self.shared.on_covered);
         // Recovery may have flushed before anybody listened.
-        for (&shard, &position) in &lock(&self.shared.state).covered {
-            covered(shard, position);
+        let state = lock(&self.shared.state);
+        if state.is_durable {
+            state.covered.iter().for_each(|(&shard, &position)| covered(shard, position));
         }
+        drop(state);
         *held = Some(Box::new(covered));
     }
 

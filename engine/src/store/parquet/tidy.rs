@@ -12,7 +12,7 @@ use super::file::DataFile;
 use super::manifest;
 use super::plan::{self, Candidate};
 use super::worker::Change;
-use super::{Shared, lock};
+use super::{Options, Shared, lock};
 use crate::store::Stop;
 
 /// How much everything else is preferred, as with nice(1).
@@ -92,7 +92,8 @@ impl Shared {
             stop.cancel();
         }
         let mut next_name = || manifest::file_name(self.next_file());
-        let written = compact(&self.dir, files, &mut next_name, &stop, &self.options.steps);
+        let Options { fitting_percent, steps, .. } = &self.options;
+        let written = compact(&self.dir, files, &mut next_name, *fitting_percent, &stop, steps);
         *lock(&self.compaction) = None;
         let mut added = Vec::new();
         for entry in written? {

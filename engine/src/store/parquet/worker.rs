@@ -104,12 +104,14 @@ pub enum Committed {
 impl Shared {
     /// Writes what is in memory to a file, and lets it go.
     fn flush(&self) -> Result<(), ()> {
-        let (chunks, ends, asked) = {
+        let (chunks, ends, asked, is_durable) = {
             let mut state = lock(&self.state);
-            (state.memory.freeze_all(), state.ends.clone(), state.asked)
+            (state.memory.freeze_all(), state.ends.clone(), state.asked, state.is_durable)
         };
         let flushed = match chunks.is_empty() {
-            true => Ok(Committed::Durably),
+            true if is_durable => Ok(Committed::Durably),
+            // The last manifest may not outlive a crash: it is written once more.
+            true => self.commit(Change { added: Vec::new(), removed: &[], covered: Some(&ends), chunks: 0 }),
             false => self.flush_chunks(&chunks, &ends),
         };
         let failure = match &flushed {
@@ -193,6 +195,7 @@ impl Shared {
         let mut state = lock(&self.state);
         state.files = Arc::new(files);
         state.covered = manifest.covered;
+        state.is_durable = matches!(committed, Committed::Durably);
         state.memory.forget(chunks);
         drop(state);
         Reserve::take(&self.dir);

@@ -26,12 +26,12 @@ use crate::store::Counts;
 const GROUP_ROWS_MAX: usize = 128 * 1024;
 /// Bytes of text in one row group, before they are packed: rows may be 2 MiB long, and a reader holds a group's worth.
 const GROUP_BYTES_MAX: usize = 128 << 20;
-/// Rows of one page: the unit that a query reads or leaves out.
+/// Rows of one page: the unit that a query reads or leaves out, by its time or by its filter.
 const PAGE_ROWS_MAX: usize = UNIT_ROWS;
 /// Pages of texts are cut at this size, also within [`PAGE_ROWS_MAX`] rows.
 const PAGE_BYTES_MAX: usize = 1 << 20;
 /// Rows are handed to the columns in steps of this many…
-const STEP_ROWS_MAX: usize = PAGE_ROWS_MAX;
+const STEP_ROWS_MAX: usize = UNIT_ROWS;
 /// …or of this many bytes of text, since offsets are 32 bits wide.
 const STEP_BYTES_MAX: usize = 8 << 20;
 
@@ -74,7 +74,7 @@ pub struct FileWriter {
 #[derive(Default)]
 struct Filters {
     open: GramFilter,
-    sizes: Vec<u8>,
+    sizes: Vec<u16>,
     bitmaps: Vec<u8>,
 }
 

@@ -1,0 +1,291 @@
+//! Which load is run against what: the named scenarios of `logboom bench`.
+//!
+//! Each has phases on one server, and ends by asking the store which records it has.
+//!
+//! | file | scenarios |
+//! |---|---|
+//! | `load.rs` | `batch`, `fast`, `direct`, `seed-concurrent`, `saturate`: how much, how fast |
+//! | `live.rs` | `tail-latency`, `viewers`: the live tail |
+//! | `read.rs` | `query`, `parse`: what is asked, not stored |
+//! | `long.rs` | `drain`, `soak`: what comes later |
+
+mod live;
+mod load;
+mod long;
+mod read;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::ceiling;
+use crate::drive::{Load, LoadError, Outcome, drive};
+use crate::http::Client;
+use crate::ledger::Ledger;
+use crate::live::Viewer;
+use crate::number::TAG_BITS;
+use crate::prepared::{Form, Prepared, Size};
+use crate::process::{self, Sampler};
+use crate::report::{Around, CeilingFigures, Records, Report};
+use crate::server::{Server, ServerError};
+use crate::target::Target;
+
+const BATCH_BYTES: usize = 1024 * 1024;
+/// Bodies of a connection before it comes back to its first: 64 MiB in all, more than any cache.
+const BATCHES_PER_SHARE: usize = 8;
+/// Small requests of a connection before it comes back to its first.
+const SINGLES_PER_SHARE: usize = 1_024;
+/// How long queries are given to find what was acknowledged.
+const FOUND_MAX: Duration = Duration::from_secs(60);
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scenario {
+    SeedConcurrent,
+    Fast,
+    Direct,
+    Batch,
+    Parse,
+    TailLatency,
+    Viewers,
+    Query,
+    Drain,
+    Soak,
+    Saturate,
+}
+
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// A server that runs; none: one is started.
+    pub url: Option<(String, Option<u32>)>,
+    pub target: Target,
+    pub program: PathBuf,
+    pub server_arguments: Vec<String>,
+    /// Where a server of our own keeps its data meanwhile.
+    pub out: PathBuf,
+    pub records: Option<u64>,
+    pub time: Duration,
+    pub warm_up: Duration,
+    pub connections: Option<usize>,
+    /// Requests a second of the open loop.
+    pub rate: Option<f64>,
+    /// What `saturate` keeps p99 under.
+    pub p99_max: Duration,
+    pub seed: u64,
+    /// Whether the store is asked for its records at the end.
+    pub check: bool,
+    pub ceilings: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ScenarioError {
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error("{}: {source}", path.display())]
+    Folder { path: PathBuf, source: std::io::Error },
+    #[error("{0}")]
+    Unfit(String),
+}
+
+impl Scenario {
+    pub const ALL: &[Scenario] = &[
+        Scenario::SeedConcurrent,
+        Scenario::Fast,
+        Scenario::Direct,
+        Scenario::Batch,
+        Scenario::Parse,
+        Scenario::TailLatency,
+        Scenario::Viewers,
+        Scenario::Query,
+        Scenario::Drain,
+        Scenario::Soak,
+        Scenario::Saturate,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Scenario::SeedConcurrent => "seed-concurrent",
+            Scenario::Fast => "fast",
+            Scenario::Direct => "direct",
+            Scenario::Batch => "batch",
+            Scenario::Parse => "parse",
+            Scenario::TailLatency => "tail-latency",
+            Scenario::Viewers => "viewers",
+            Scenario::Query => "query",
+            Scenario::Drain => "drain",
+            Scenario::Soak => "soak",
+            Scenario::Saturate => "saturate",
+        }
+    }
+
+    /// What it measures, in a line.
+    pub fn title(self) -> &'static str {
+        match self {
+            Scenario::SeedConcurrent => "1,000 logs from 10 clients, one a request, into the queue",
+            Scenario::Fast => "One record a request into the queue",
+            Scenario::Direct => "One record a request into the store",
+            Scenario::Batch => "1 MiB of NDJSON a request, until queries find all of it",
+            Scenario::Parse => "Lines of all formats, parsed and not stored",
+            Scenario::TailLatency => "How long after it was posted a live tail shows a record",
+            Scenario::Viewers => "What 20 live tails cost ingestion",
+            Scenario::Query => "What a dashboard asks, alone and while records come in",
+            Scenario::Drain => "How long after a burst the queue is empty",
+            Scenario::Soak => "A steady load: what memory and latency do over time",
+            Scenario::Saturate => "The highest rate at which p99 stays under a bound",
+        }
+    }
+}
+
+/// Runs one scenario. Once a server is there, whatever happens is in the report.
+pub fn run(scenario: Scenario, options: &Options) -> Result<Report, ScenarioError> {
+    if options.target != Target::Logboom && !matches!(scenario, Scenario::Batch | Scenario::Fast | Scenario::Saturate) {
+        let unfit = format!("{} is for Logboom alone: with --target use batch, fast or saturate", scenario.name());
+        return Err(ScenarioError::Unfit(unfit));
+    }
+    let folder = |source| ScenarioError::Folder { path: options.out.clone(), source };
+    std::fs::create_dir_all(&options.out).map_err(folder)?;
+    let server = match &options.url {
+        Some((authority, pid)) => Server::at(authority.clone(), *pid, options.target),
+        None => Server::start(&options.program, &options.out, &options.server_arguments)?,
+    };
+    // A tag of its own for every run against a server that is kept.
+    let stamp = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    let tag = (stamp.as_secs() ^ u64::from(std::process::id())) as u16 & ((1 << TAG_BITS) - 1);
+    let report = Report::new(scenario.name(), scenario.title());
+    let mut run = Run { server: &server, options, ledger: Ledger::new(tag), report };
+    let result = match scenario {
+        Scenario::SeedConcurrent => run.seed_concurrent(),
+        Scenario::Fast => run.single(options.target.fast()),
+        Scenario::Direct => run.single(options.target.direct()),
+        Scenario::Batch => run.batch(),
+        Scenario::Parse => run.parse(),
+        Scenario::TailLatency => run.tail_latency(),
+        Scenario::Viewers => run.viewers(),
+        Scenario::Query => run.query(),
+        Scenario::Drain => run.drain(),
+        Scenario::Soak => run.soak(),
+        Scenario::Saturate => run.saturate(),
+    };
+    if let Err(error) = result {
+        run.report.broke.get_or_insert(error.to_string());
+    }
+    if options.check && run.ledger.next > 0 {
+        run.check();
+    }
+    Ok(run.report)
+}
+
+struct Run<'a> {
+    server: &'a Server,
+    options: &'a Options,
+    ledger: Ledger,
+    report: Report,
+}
+
+impl Run<'_> {
+    fn batches(&self, connections: usize) -> Prepared {
+        let form = self.options.target.batch().form(&self.server.authority, Size::Bytes(BATCH_BYTES));
+        self.prepared(&form, connections, BATCHES_PER_SHARE)
+    }
+
+    fn prepared(&self, form: &Form, connections: usize, per_share: usize) -> Prepared {
+        Prepared::new(form, self.options.seed, self.ledger.tag, connections, per_share)
+    }
+
+    fn ceilings(&mut self, prepared: &Prepared, null: Option<usize>) -> Result<(), ScenarioError> {
+        if !self.options.ceilings {
+            return Ok(());
+        }
+        let folder = |source| ScenarioError::Folder { path: self.options.out.clone(), source };
+        let ceilings = ceiling::measure(prepared, &self.options.out).map_err(folder)?;
+        let null = match null {
+            Some(connections) => {
+                let form = self.options.target.fast().form(&self.server.authority, Size::Lines(1));
+                Some(ceiling::requests(&form, self.options.seed, connections)?)
+            }
+            None => None,
+        };
+        self.report.ceilings = Some(CeilingFigures::new(&ceilings, null));
+        Ok(())
+    }
+
+    /// Runs loads, waits until queries find what they brought, and tells what it took.
+    fn measured(
+        &mut self,
+        loads: &mut [Load],
+        viewers: &mut [Viewer],
+    ) -> Result<(Vec<Outcome>, Around), ScenarioError> {
+        let server = self.server;
+        let before_total = server.total()?;
+        let before_acknowledged = self.ledger.acknowledged;
+        if let Some(pid) = server.pid
+            && !process::reset_peak(pid)
+        {
+            self.report.note("the server's peak memory is since its start: it could not be reset".to_owned());
+        }
+        let sampler = server.pid.map(Sampler::start);
+        let (cpu, own, began) = (server.cpu(), process::own_cpu(), Instant::now());
+        let (outcomes, result) = drive(&server.authority, loads, viewers, &mut self.ledger);
+        let client_cpu = process::own_cpu().saturating_sub(own);
+        let wall = began.elapsed();
+        let acknowledged = self.ledger.acknowledged - before_acknowledged;
+        if let Err(error) = result {
+            self.report.broke = Some(error.to_string());
+        }
+        let mut found = None;
+        while let Some(before) = before_total
+            && began.elapsed() < wall + FOUND_MAX
+        {
+            match server.total() {
+                Ok(Some(total)) if total >= before + acknowledged => {
+                    found = Some(began.elapsed());
+                    break;
+                }
+                Ok(_) => std::thread::sleep(LOOK_AGAIN),
+                Err(error) => {
+                    self.report.note(format!("it could not be seen whether all was found: {error}"));
+                    break;
+                }
+            }
+        }
+        if found.is_none() && before_total.is_some() && self.report.broke.is_none() {
+            let late = FOUND_MAX.as_secs();
+            self.report.broke = Some(format!("{late} s after the last answer, queries do not find all of it"));
+        }
+        let around = Around {
+            server_cpu: server.cpu().zip(cpu).map(|(after, before)| after.saturating_sub(before)),
+            client_cpu,
+            wall,
+            server_peak: server.pid.and_then(process::peak_memory),
+            found,
+            acknowledged,
+            samples: sampler.map(Sampler::stop).unwrap_or_default(),
+        };
+        Ok((outcomes, around))
+    }
+
+    /// Asks the store for all its records.
+    fn check(&mut self) {
+        let Some(export) = self.options.target.export() else {
+            self.report
+                .note("this target cannot be asked for its records: sent and acknowledged alone are known".to_owned());
+            return;
+        };
+        let asked = (|| {
+            let mut client = Client::connect(&self.server.authority)?;
+            let answer = client.get(export)?;
+            match answer.status {
+                200 => self.ledger.compare(answer),
+                status => Err(std::io::Error::other(format!("{export} was answered {status}"))),
+            }
+        })();
+        match asked {
+            Ok(stored) => self.report.records = Some(Records::new(&self.ledger, &stored)),
+            Err(error) => {
+                let what = format!("the store could not be asked for its records: {error}");
+                self.report.broke.get_or_insert(what);
+            }
+        }
+    }
+}
