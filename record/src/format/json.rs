@@ -433,7 +433,7 @@ mod tests {
         refuse(
             &Json,
             &[
-                (r#"{"a":1"#, "malformed_json malformed json: the text ends too early"),
+                (r#"{"a":1"#, "malformed_json malformed JSON: the text ends too early"),
                 (r#"{"a":1}}"#, "text after the value"),
                 (r#"{"metadata":{"a":1,}}"#, "a key in double quotes"),
                 ("", "the text ends too early"),
