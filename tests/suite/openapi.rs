@@ -90,3 +90,20 @@ fn broken_requests_are_answered_as_documented() {
         }
     }
 }
+
+#[test]
+fn schemathesis_finds_no_undocumented_answer() {
+    let server = Server::start();
+    let document = format!("http://{}/api/openapi.json", server.address);
+    let checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,\
+                  unsupported_method";
+    // A WebSocket is no business of its, and of the examples it cannot send NDJSON: the test above does.
+    let arguments = ["run", &document, "--exclude-path", "/ws/logs", "--phases", "coverage,fuzzing"];
+    let limits = ["--max-examples", "15", "--request-timeout", "20", "--checks", checks];
+    let schemathesis = crate::python::python().with_file_name("schemathesis");
+    // It keeps what it has learned beside where it runs.
+    let folder = server.data.parent().expect("a folder");
+    let mut command = std::process::Command::new(schemathesis);
+    let out = command.current_dir(folder).args(arguments).args(limits).output().expect("schemathesis");
+    assert!(out.status.success(), "{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+}

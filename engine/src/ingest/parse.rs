@@ -7,8 +7,9 @@ use record::json::{self, Value};
 use record::text::push_unescaped;
 use record::{BatchBuilder, Row, Zone};
 
+use super::account::{malformed_reply, reject_reply};
 use super::ask::{self, Ask, Input, LineFormat};
-use super::intake::{Tools, malformed_reply, reject_reply};
+use super::intake::Tools;
 use super::stage::{Stage, Staged};
 use crate::http::Reply;
 use crate::http::reply::push_error;

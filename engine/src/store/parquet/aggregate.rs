@@ -19,6 +19,10 @@ use crate::store::{Counts, FacetField, Facets, Histogram, QueryError, Stop};
 
 /// A histogram whose interval is left open has at most this many buckets: what a chart of a screen's width can show.
 const BUCKETS_MAX: i64 = 200;
+/// A histogram whose interval is given may have more, per thread: a second of each hour of ten years.
+const BUCKETS_GIVEN_MAX: usize = 100_000;
+/// What they take, about, when there are too many.
+const BUCKETS_BYTES: usize = BUCKETS_GIVEN_MAX * 80;
 /// Distinct values of one facet, per thread: of a field with more, nobody wants to see the commonest.
 const VALUES_MAX: usize = 250_000;
 /// What a facet's values take, about, when there are too many.
@@ -54,7 +58,7 @@ pub fn histogram(
     let parts = parts(snapshot, &wanted);
     let interval_seconds = interval_seconds.unwrap_or_else(|| usual_interval(&parts, &wanted)).max(1);
     let interval = i64::try_from(interval_seconds).unwrap_or(i64::MAX).saturating_mul(1_000_000);
-    let by_time = ByTime { interval };
+    let by_time = ByTime { interval, overflown: AtomicBool::new(false) };
     let mut buckets = Buckets::default();
     let mut rest = Vec::new();
     let kept = wanted.levels_only().filter(|_| interval % MINUTE_MICROS == 0);
@@ -77,7 +81,10 @@ pub fn histogram(
         }
     }
     by_time.merge(&mut buckets, fold(&rest, &wanted, &by_time, stop)?);
-    buckets.end();
+    by_time.end(&mut buckets);
+    if by_time.overflown.load(Ordering::Relaxed) {
+        return Err(QueryError::Memory { bytes: BUCKETS_BYTES });
+    }
     let time = |n: i64| Timestamp::clamped(n.saturating_mul(interval));
     Ok(Histogram { interval_seconds, buckets: buckets.all.into_iter().map(|(n, counts)| (time(n), counts)).collect() })
 }
@@ -282,6 +289,8 @@ impl Aggregate for ByLevel {
 struct ByTime {
     /// In µs.
     interval: i64,
+    /// Whether there were too many buckets: they are then no longer counted.
+    overflown: AtomicBool,
 }
 
 /// Counts per interval; rows come nearly in order, so that the open bucket is nearly always the right one.
@@ -292,23 +301,30 @@ struct Buckets {
     counts: Counts,
 }
 
-impl Buckets {
-    fn end(&mut self) {
-        let counts = std::mem::take(&mut self.counts);
-        if counts.total() > 0 {
-            self.all.entry(self.open).or_default().add(&counts);
-        }
-    }
-}
-
 impl ByTime {
     fn count(&self, sum: &mut Buckets, micros: i64, level: Level, count: u64) {
         let bucket = micros.div_euclid(self.interval);
         if bucket != sum.open {
-            sum.end();
+            self.end(sum);
             sum.open = bucket;
         }
         sum.counts.levels[level.index()] += count;
+    }
+
+    /// Closes the open bucket.
+    fn end(&self, sum: &mut Buckets) {
+        let counts = std::mem::take(&mut sum.counts);
+        if counts.total() > 0 {
+            self.put(sum, sum.open, &counts);
+        }
+    }
+
+    fn put(&self, sum: &mut Buckets, bucket: i64, counts: &Counts) {
+        if sum.all.len() > BUCKETS_GIVEN_MAX {
+            self.overflown.store(true, Ordering::Relaxed);
+            return;
+        }
+        sum.all.entry(bucket).or_default().add(counts);
     }
 }
 
@@ -324,9 +340,9 @@ impl Aggregate for ByTime {
     }
 
     fn merge(&self, sum: &mut Buckets, mut more: Buckets) {
-        more.end();
+        self.end(&mut more);
         for (bucket, counts) in more.all {
-            sum.all.entry(bucket).or_default().add(&counts);
+            self.put(sum, bucket, &counts);
         }
     }
 }

@@ -44,6 +44,8 @@ pub struct DataFile {
     tally: OnceLock<Option<Tally>>,
     /// Whether the file goes once nobody reads it any more.
     superseded: AtomicBool,
+    /// Whether a compaction has failed that this file was part of: it is left as it is, so that others are not held up.
+    troubled: AtomicBool,
     pub opened: Instant,
 }
 
@@ -80,13 +82,28 @@ impl DataFile {
             footer: OnceLock::new(),
             tally: OnceLock::new(),
             superseded: AtomicBool::new(false),
+            troubled: AtomicBool::new(false),
             opened: Instant::now(),
         })
+    }
+
+    /// The file, if its footer can be read; it is read again when it is first asked for.
+    pub fn checked(self) -> io::Result<DataFile> {
+        self.load_footer().map_err(io::Error::other)?;
+        Ok(self)
     }
 
     /// Removes the file from disk once the last snapshot that holds it is gone.
     pub fn supersede(&self) {
         self.superseded.store(true, Ordering::Relaxed);
+    }
+
+    pub fn set_troubled(&self) {
+        self.troubled.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_troubled(&self) -> bool {
+        self.troubled.load(Ordering::Relaxed)
     }
 
     /// The metadata keys that have a column of their own.

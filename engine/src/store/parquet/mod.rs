@@ -162,6 +162,8 @@ struct State {
     closing: bool,
     flushes: u64,
     failed_flushes: u64,
+    /// What the last compaction or retention failed of.
+    tidy_failure: Option<String>,
     compactions: u64,
     compacted_rows: u64,
     expired_rows: u64,
@@ -195,6 +197,7 @@ impl ParquetStore {
                 closing: false,
                 flushes: 0,
                 failed_flushes: 0,
+                tidy_failure: None,
                 compactions: 0,
                 compacted_rows: 0,
                 expired_rows: 0,

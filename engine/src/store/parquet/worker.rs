@@ -35,7 +35,7 @@ pub fn open_files(dir: &Path, mut manifest: Manifest) -> io::Result<(Manifest, V
     let mut report = Report::default();
     let mut files = Vec::new();
     for entry in std::mem::take(&mut manifest.files) {
-        match DataFile::open(dir, entry.clone()) {
+        match DataFile::open(dir, entry.clone()).and_then(DataFile::checked) {
             Ok(file) => {
                 manifest.files.push(entry);
                 files.push(Arc::new(file));
@@ -119,6 +119,11 @@ impl Shared {
             Ok(Committed::ForNow(error)) => Some(error.to_string()),
             Err(error) => Some(error.to_string()),
         };
+        if failure.is_none()
+            && let Some(covered) = &*lock(&self.on_covered)
+        {
+            ends.iter().for_each(|(shard, end)| covered(*shard, *end));
+        }
         let mut state = lock(&self.state);
         if let Some(failure) = &failure {
             if state.failure.is_none() {
@@ -139,13 +144,7 @@ impl Shared {
         self.flushed.notify_all();
         self.tidy.notify_all();
         self.room.notify_waiters();
-        if !succeeded {
-            return Err(());
-        }
-        if let Some(covered) = &*lock(&self.on_covered) {
-            ends.iter().for_each(|(shard, end)| covered(*shard, *end));
-        }
-        Ok(())
+        if succeeded { Ok(()) } else { Err(()) }
     }
 
     fn flush_chunks(&self, chunks: &[Arc<Chunk>], ends: &Covered) -> Result<Committed, WriteError> {

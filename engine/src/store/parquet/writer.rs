@@ -99,7 +99,8 @@ pub enum WriteError {
 
 impl FileWriter {
     pub fn create(dir: &Path, name: String, packing: Packing) -> Result<FileWriter, WriteError> {
-        let file = BufWriter::with_capacity(1 << 20, Checked { file: File::create(dir.join(&name))?, crc: 0 });
+        let file =
+            BufWriter::with_capacity(1 << 20, Checked { file: File::create(dir.join(&name))?, crc: 0, unsynced: 0 });
         let schema = schema(&packing.typed);
         let options = ArrowWriterOptions::new().with_properties(properties(&packing)?).with_skip_arrow_metadata(true);
         Ok(FileWriter {
@@ -183,7 +184,7 @@ impl FileWriter {
             pairs.push(KeyValue::new(PARTIAL_KEY.to_owned(), partial));
         }
         pairs.into_iter().for_each(|pair| self.arrow.append_key_value_metadata(pair));
-        let Checked { file, crc } = self.arrow.into_inner()?.into_inner().map_err(|error| error.into_error())?;
+        let Checked { file, crc, .. } = self.arrow.into_inner()?.into_inner().map_err(|error| error.into_error())?;
         steps.reach("sync the file")?;
         file.sync_all()?;
         self.entry.bytes = file.metadata()?.len();
@@ -212,16 +213,26 @@ impl FileWriter {
     }
 }
 
+/// Bytes after which a file is synced while it is written: one large sync at its end would hold up those of the local
+/// log, for which requests wait.
+const SYNC_EVERY_BYTES: usize = 8 << 20;
+
 /// A file that is written from its start to its end, and the CRC32C of that.
 struct Checked {
     file: File,
     crc: u32,
+    unsynced: usize,
 }
 
 impl std::io::Write for Checked {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         let written = self.file.write(bytes)?;
         self.crc = crc32c::crc32c_append(self.crc, &bytes[..written]);
+        self.unsynced += written;
+        if self.unsynced >= SYNC_EVERY_BYTES {
+            self.file.sync_data()?;
+            self.unsynced = 0;
+        }
         Ok(written)
     }
 
