@@ -7,7 +7,7 @@ SCENARIO ?= all
 # A runner that stops at nothing until all has run, where there is one.
 RUNNER = $(shell command -v cargo-nextest >/dev/null && echo "nextest run --no-fail-fast" || echo "test --no-fail-fast")
 
-.PHONY: test lint docs crash fuzz bench python tools
+.PHONY: test lint docs crash fuzz bench python tools browser
 
 test: tools python
 	cargo $(RUNNER) --workspace
@@ -35,6 +35,18 @@ python:
 		$(PYTHON)/bin/pip install -q --disable-pip-version-check -r tests/python/requirements.txt && \
 		cp tests/python/requirements.txt $(PYTHON)/made-for; \
 	fi'
+
+# The dashboard in a real Chromium, by hand or in CI; some three minutes on two cores.
+browser:
+	@missing=""; \
+	command -v chromium >/dev/null || missing="$$missing chromium"; \
+	command -v npm >/dev/null || missing="$$missing nodejs npm"; \
+	if [ -n "$$missing" ]; then \
+		sudo=""; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+		$$sudo apt-get update -qq && $$sudo apt-get install -y -qq $$missing; \
+	fi
+	cargo build -q
+	cd tests/browser && npm install --silent --no-audit --no-fund && node --test dashboard.test.mjs
 
 # The settings tables, from the program's own list.
 docs:

@@ -5,7 +5,9 @@ set -eu
 cd "$(dirname "$0")/.."
 seconds=${1:-30}
 [ $# -gt 0 ] && shift
-targets=${*:-"q batch text json http intake"}
+formats="format_json format_docker_json format_syslog_rfc5424 format_syslog_rfc3164 format_apache_combined
+  format_apache_common format_nginx_error format_apache_error format_cri format_logfmt format_plain format_postgres"
+targets=${*:-"q batch text json http intake $formats"}
 tools=${CARGO_TARGET_DIR:-target}/tools
 if ! command -v cargo-fuzz >/dev/null; then
   [ -x "$tools/bin/cargo-fuzz" ] || cargo install --quiet --locked --root "$tools" cargo-fuzz@0.13.2

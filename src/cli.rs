@@ -26,7 +26,7 @@ pub struct ConfigFile {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Take logs, keep them, and show them: all of Logboom in one process (what `logboom` alone does)
-    Serve,
+    Serve(Serve),
     /// Read lines, of whatever format, and print a JSON record for each
     Parse(Parse),
     /// Show logs as they arrive
@@ -43,16 +43,33 @@ pub enum Command {
     Config(Config),
 }
 
+#[derive(Debug, Default, Args)]
+pub struct Serve {
+    /// For work on the dashboard: one shard, the page's files from ./api/dashboard, reloaded when they change
+    #[arg(long)]
+    pub dev: bool,
+}
+
 #[derive(Debug, Args)]
 pub struct Parse {
-    /// Files to read; none, or -: standard input
+    /// Files to read, gzip and zstd as well; none, or -: standard input
     pub files: Vec<PathBuf>,
-    /// Hold every line to this format instead of finding it out (GET /parse/formats lists them)
-    #[arg(long)]
+    /// Hold every line to this format or pattern instead of finding it out (GET /parse/formats and /parse/patterns list
+    /// them; the settings may add more)
+    #[arg(long, conflicts_with = "pattern")]
     pub format: Option<String>,
-    /// Where times without a zone are taken to be
-    #[arg(long, default_value = "UTC")]
-    pub timezone: String,
+    /// Hold every line to a regular expression with named groups, or a grok expression
+    #[arg(long, value_name = "EXPRESSION")]
+    pub pattern: Option<String>,
+    /// The shape of the pattern's times, as %d.%m.%Y %H:%M:%S
+    #[arg(long, requires = "pattern")]
+    pub time_format: Option<String>,
+    /// Join lines into records: indent, or start: and the expression with which records begin
+    #[arg(long, value_name = "RULE")]
+    pub multiline: Option<String>,
+    /// Where times without a zone are taken to be; default: as the settings say
+    #[arg(long)]
+    pub timezone: Option<String>,
     /// Leave logs that are wrapped in a log as they are
     #[arg(long)]
     pub no_unwrap: bool,
@@ -62,6 +79,9 @@ pub struct Parse {
     /// Application of records whose line names none
     #[arg(long, default_value = "")]
     pub application: String,
+    /// Say at the end how many lines were of which format, and how fast it went
+    #[arg(long)]
+    pub stats: bool,
 }
 
 /// The filters of `GET /logs/`, by the same names.

@@ -44,9 +44,9 @@ fn run(cli: &Cli, matches: &ArgMatches) -> Result<ExitCode, Failure> {
         record::format::install(config.settings.patterns.0.clone());
         Ok::<_, config::ConfigError>(config)
     };
-    match cli.command.as_ref().unwrap_or(&Command::Serve) {
-        Command::Serve => serve::run(settings()?),
-        Command::Parse(options) => parse::run(options),
+    match cli.command.as_ref().unwrap_or(&Command::Serve(cli::Serve::default())) {
+        Command::Serve(options) => serve::run(settings()?, options),
+        Command::Parse(options) => parse::run(options, &settings()?.settings),
         Command::Tail(options) => tail::run(options),
         Command::Query(options) => query::run(options),
         Command::Bench(options) => bench::run(options),

@@ -1,6 +1,7 @@
 //! `logboom serve`: engine and sidecar in one process, from the first line on the terminal to a graceful stop.
 
 use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -10,20 +11,32 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::Failure;
+use crate::cli::Serve;
 use crate::config::{Config, Settings};
 
+/// Where `--dev` finds the dashboard's files.
+const DASHBOARD_FOLDER: &str = "api/dashboard";
 /// Threads that wait for sockets of the sidecar; queries run elsewhere.
 const SIDECAR_THREADS: usize = 2;
 /// What an exit by a signal looks like to a shell.
 const EXIT_BY_SIGNAL: i32 = 128;
 
-pub fn run(config: Config) -> Result<ExitCode, Failure> {
+pub fn run(config: Config, options: &Serve) -> Result<ExitCode, Failure> {
     tell_on_stderr(&config.settings.log_level)?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
     let Settings { engine: mut settings, api, .. } = config.settings;
     raise_open_files(&settings);
+    let dashboard_folder = options.dev.then(|| PathBuf::from(DASHBOARD_FOLDER));
+    if let Some(folder) = &dashboard_folder {
+        settings.shards = 1;
+        if !folder.join("index.html").is_file() {
+            return Err(
+                format!("--dev: there is no {DASHBOARD_FOLDER}/index.html here: start it in the source tree").into()
+            );
+        }
+    }
     // glommio opens relative paths from no folder at all.
     settings.data_dir = std::path::absolute(&settings.data_dir)?;
 
@@ -43,7 +56,7 @@ pub fn run(config: Config) -> Result<ExitCode, Failure> {
             settings.api_upstream = Some(Upstream::Abstract(name.clone()));
             let listen = api::Listen::Abstract(name);
             let server = runtime.block_on(async { api::Server::bind(&listen) })?;
-            Some((server, api_config(listen, &settings, api)))
+            Some((server, api::ApiConfig { dashboard_folder, ..api_config(listen, &settings, api) }))
         }
     };
     let shown = settings.clone();

@@ -14,11 +14,16 @@ import * as status from './status.js';
 import * as parsePage from './parse.js';
 
 const PAGE = 200, MORE = 1000, REFRESH_MS = 5000, SLOW_MS = 150;
-const results = $('.results'), found = $('.found'), nothing = $('#nothing'), signal = newest();
-let cursor = null, loadingMore = false, loaded = null, askedAt = Date.now();
+const results = $('.results'), found = $('.found'), nothing = $('#nothing'), signal = newest(), around = newest();
+let cursor = null, loadingMore = false, asking = 0, loaded = null, askedAt = Date.now();
 
 // ---- asking: the list first, then what stands around it
 async function load() {
+  asking++;
+  try { await loadAll(); } finally { asking--; }
+}
+async function loadAll() {
+  around();
   const mine = signal(), now = askedAt = Date.now(), started = performance.now();
   const slow = setTimeout(() => results.classList.add('loading'), SLOW_MS);
   cursor = null;
@@ -26,9 +31,12 @@ async function load() {
     const page = await ask('/logs/', params({ limit: PAGE }, now), mine);
     field.tell(null);
     list.view.marks = query.hits(state.q);
+    // What the tail has brought while this was on its way is newer than the page, and stays.
+    const arrived = tail.isOn() ? list.rows.filter(row => row.arrived >= started) : [];
     list.clear();
     list.toTop();
     list.append(page.logs);
+    list.push(arrived);
     cursor = page.next_cursor;
     loaded = { took: performance.now() - started };
     list.repaint();
@@ -154,7 +162,11 @@ setInterval(() => {
   if (tail.live.mode === 'on' && page() === 'logs') refreshAround();
 }, REFRESH_MS);
 document.addEventListener('visibilitychange', () => { if (document.visibilityState === 'visible') refreshSystem(); });
-async function refreshAround() { const now = Date.now(), mine = signal(); try { await Promise.all([loadChart(mine, now), facets.load(now)]); } catch { /* the next time */ } }
+async function refreshAround() {
+  if (asking) return;
+  const now = Date.now(), mine = around();
+  try { await Promise.all([loadChart(mine, now), facets.load(now)]); } catch { /* the next time */ }
+}
 
 // ---- parts that tell one another
 facets.facets.onLoad = name => {

@@ -50,9 +50,6 @@ export function span(seconds) {
   return seconds === 1 ? 'a second' : `${seconds} seconds`;
 }
 
-// A name cut in its middle: the tail tells pods apart.
-export const middle = (text, keep = 5) => h('span', { class: 'mid', title: text }, h('span', {}, text.slice(0, -keep)), h('span', {}, text.slice(-keep)));
-
 const CONTROL = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]/;
 const boxed = c => h('span', { class: 'ctl-ch', title: 'a control or bidirectional mark, shown and not obeyed' }, 'U+' + c.charCodeAt(0).toString(16).toUpperCase().padStart(4, '0'));
 
@@ -89,6 +86,9 @@ export function shown(text, { hits = null, ansi = false } = {}) {
   plain(text.slice(at));
   return out;
 }
+
+// A name cut in its middle: the tail tells pods apart.
+export const middle = (text, keep = 5) => h('span', { class: 'mid', title: text }, h('span', {}, shown(text.slice(0, -keep))), h('span', {}, shown(text.slice(-keep))));
 
 export async function copy(text, said) {
   try {

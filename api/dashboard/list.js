@@ -115,7 +115,7 @@ function cell(row, name) {
   if (name === 'level') return h('span', { class: 'ln ' + row.level, role: 'gridcell' }, row.level);
   if (name === 'timestamp') return h('span', { class: 't', role: 'gridcell', title: `${row.timestamp}, ${ago(row.t)}` }, (view.days ? day(row.t) + ' ' : '') + clock(row.t, 'ms'));
   if (name === 'source') return h('span', { class: 's', role: 'gridcell' }, middle(row.source));
-  if (name === 'application') return h('span', { class: 'a', role: 'gridcell', title: row.application }, row.application);
+  if (name === 'application') return h('span', { class: 'a', role: 'gridcell', title: row.application }, shown(row.application));
   const value = valueOf(row, name);
   return h('span', { class: 'x', role: 'gridcell' }, value === undefined ? '' : shown(typeof value === 'string' ? value.slice(0, 200) : JSON.stringify(value).slice(0, 200)));
 }

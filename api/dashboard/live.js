@@ -75,7 +75,10 @@ function take(message) {
     const from = pending[pending.length - 1]?.timestamp ?? list.rows[list.rows.length - 1]?.timestamp, t = Date.now();
     const row = { skipped: message.count, t, text: `${plural(message.count, 'record')} skipped until ${clock(t, 's')}: they came faster than this page could take them. They are stored.`, load: from ? loadSkipped(Date.parse(from), t) : null };
     message = { logs: [row] };
-  } else seen += message.logs.length;
+  } else {
+    seen += message.logs.length;
+    for (const row of message.logs) row.arrived = performance.now();
+  }
   if (live.mode === 'paused') {
     for (const row of message.logs) {
       if (row.timestamp) row.t ??= Date.parse(row.timestamp);

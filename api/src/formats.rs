@@ -47,7 +47,7 @@ pub struct Patterns {
     grok: Vec<GrokPattern>,
 }
 
-/// A predefined pattern.
+/// A pattern: predefined, or of the settings.
 #[derive(Serialize, ToSchema)]
 pub struct Pattern {
     #[serde(flatten)]
@@ -65,12 +65,14 @@ pub struct GrokPattern {
 
 pub fn patterns(params: Params) -> Result<Answer, ApiError> {
     params.end()?;
-    let patterns = record::format::patterns().iter();
+    let built_in = record::format::patterns().iter();
+    let built_in = built_in.map(|pattern| Pattern { format: (&pattern.info).into(), expression: pattern.expression });
+    // A pattern of the settings has its expression for its specification.
+    let installed = record::format::installed().iter().map(|parser| parser.info());
+    let installed = installed.map(|info| Pattern { format: info.into(), expression: info.specification });
     let grok = record::format::GROK_PATTERNS.iter();
     json_of(&Patterns {
-        patterns: patterns
-            .map(|pattern| Pattern { format: (&pattern.info).into(), expression: pattern.expression })
-            .collect(),
+        patterns: built_in.chain(installed).collect(),
         grok: grok.map(|&(name, expression)| GrokPattern { name, expression }).collect(),
     })
 }

@@ -5,8 +5,11 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
-use warp::http::header::HeaderMap;
+use bytes::Buf;
+use futures_util::{Stream, StreamExt};
+use warp::http::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
 use warp::http::{Method, StatusCode};
 use warp::ws::Ws;
 use warp::{Filter, Reply, reply};
@@ -18,6 +21,10 @@ use crate::{Sidecar, answer, assets, export, logs, origin, stats};
 
 /// A WebSocket client has nothing to tell but pings and a close.
 const INCOMING_BYTES_MAX: usize = 4 * 1024;
+
+/// A body that nobody asked for is read up to here; after a longer one the connection ends.
+const UNASKED_BYTES_MAX: usize = 64 * 1024;
+const UNASKED_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// What a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,12 +104,35 @@ pub fn routes(sidecar: Arc<Sidecar>) -> warp::filters::BoxedFilter<(reply::Respo
         .and(query)
         .and(warp::header::headers_cloned())
         .and(upgrade)
-        .and_then(move |method, path: warp::path::FullPath, query, headers, upgrade| {
+        .and(warp::body::stream())
+        .and_then(move |method, path: warp::path::FullPath, query, headers, upgrade, body| {
             let asked = Asked { method, path: path.as_str().to_owned(), query, headers, upgrade };
             let sidecar = sidecar.clone();
-            async move { Ok::<_, Infallible>(respond(&sidecar, asked).await) }
+            async move {
+                read_away(&asked.headers, body).await;
+                Ok::<_, Infallible>(respond(&sidecar, asked).await)
+            }
         })
         .boxed()
+}
+
+/// Reads a body that nobody asked for, so that its connection can be kept: hyper closes one with a body left over.
+async fn read_away(headers: &HeaderMap, body: impl Stream<Item = Result<impl Buf, warp::Error>>) {
+    let is_empty = headers.get(CONTENT_LENGTH).is_none_or(|length| length.as_bytes() == b"0");
+    if is_empty && !headers.contains_key(TRANSFER_ENCODING) {
+        return;
+    }
+    let reading = async {
+        let mut body = std::pin::pin!(body);
+        let mut bytes = 0;
+        while let Some(Ok(piece)) = body.next().await {
+            bytes += piece.remaining();
+            if bytes > UNASKED_BYTES_MAX {
+                break;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(UNASKED_WAIT_MAX, reading).await;
 }
 
 async fn respond(sidecar: &Sidecar, asked: Asked) -> reply::Response {
@@ -152,9 +182,9 @@ async fn answer(sidecar: &Sidecar, asked: Asked) -> Result<Answer, ApiError> {
         Route::Formats => crate::formats::formats(params),
         Route::Patterns => crate::formats::patterns(params),
         Route::Live => live(sidecar, params, &asked.headers, asked.upgrade),
-        Route::OpenApi => params.end().map(|()| assets::openapi(&asked.headers)),
-        Route::Docs(file) => params.end().and_then(|()| assets::docs(file, &asked.headers)),
-        // A shared link of the dashboard carries its state in the query string: the page reads it, not this.
+        Route::OpenApi => Ok(assets::openapi(&asked.headers)),
+        Route::Docs(file) => assets::docs(file, &asked.headers),
+        // What stands in a page's query string, the page reads.
         Route::Dashboard(file) => assets::dashboard(file, sidecar.config.dashboard_folder.as_deref(), &asked.headers),
     }
 }

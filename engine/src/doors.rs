@@ -3,6 +3,8 @@
 //! Comes in: a connection. Goes out: answers, in the order of the requests. Requests that were pipelined are staged one
 //! after another and share one append; before anything is read from the client again, all answers due are sent. What
 //! may wait: a body that is still on its way, an append, the sidecar.
+//!
+//! Over 500 lines, since it is one story: every way in which one session can go on, and what it then owes the client.
 
 use std::collections::VecDeque;
 use std::io;
@@ -12,23 +14,17 @@ use std::time::{Duration, Instant};
 use record::format::LineParser;
 use record::{Context, Timestamp};
 
+use crate::body_reader::{Body, Broken, Turn, body_too_large, coding_reply};
 use crate::conn::{Conn, Listed};
 use crate::http::body::Step;
-use crate::http::coding::{CodingError, Decoder};
 use crate::http::head::HeadLimits;
-use crate::http::{BodyError, Coding, Framer, Framing, Head, Method, Reply};
-use crate::ingest::intake::{BodyRefused, malformed_reply, reject_reply};
+use crate::http::{Coding, Framer, Framing, Head, Method, Reply};
+use crate::ingest::account::{malformed_reply, reject_reply};
+use crate::ingest::intake::BodyRefused;
 use crate::ingest::{AppendFailure, Ask, Door, Intake, IntakeLimits, Ticket, Tools, parse};
 use crate::shard::Shard;
 use crate::{health, relay};
 
-/// Decoded bytes between two looks at whether others wait: about a millisecond of parsing.
-const DECODED_PER_TURN: usize = 512 * 1024;
-/// Decoded bytes come out in pieces of this.
-const DECODED_PIECE: usize = 64 * 1024;
-/// A packed body may grow so much, once it has passed [`GROWTH_FREE`]: zstd reaches 100 on very even logs.
-const GROWTH_MAX: u64 = 250;
-const GROWTH_FREE: u64 = 32 * 1024 * 1024;
 /// A body must bring so many bytes a second on average, once `body_timeout` is over.
 const BODY_RATE_MIN: u64 = 1024;
 /// Answers that wait are sent once they are this long.
@@ -38,7 +34,13 @@ const DRAIN_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// Answers one connection until either side ends it.
 pub async fn serve(shard: Rc<Shard>, conn: Conn, listed: Listed) {
-    let mut session = Session { shard, conn, listed, due: VecDeque::new(), parser: LineParser::new() };
+    let mut session = Session {
+        shard,
+        conn,
+        listed,
+        due: VecDeque::new(),
+        parser: LineParser::with_patterns(record::format::installed()),
+    };
     // An error here means that the client has gone: there is nobody to tell.
     let _ = session.run().await;
 }
@@ -72,20 +74,6 @@ enum After {
 impl After {
     fn whole_request(keep_alive: bool) -> After {
         if keep_alive { After::Next } else { After::Close }
-    }
-}
-
-/// Why a body was not taken in.
-enum Broken {
-    /// The client has gone, or is too slow.
-    Gone(io::Error),
-    Slow,
-    Refused(Reply),
-}
-
-impl From<io::Error> for Broken {
-    fn from(error: io::Error) -> Self {
-        if error.kind() == io::ErrorKind::TimedOut { Broken::Slow } else { Broken::Gone(error) }
     }
 }
 
@@ -570,19 +558,6 @@ fn id_reply(status: u16, id: record::Id) -> Reply {
     Reply::json(status, body)
 }
 
-fn body_too_large(door: Door, max: u64) -> Reply {
-    let setting = match door {
-        Door::Batch => "body_bytes_max",
-        Door::Parse => "atomic_body_bytes_max",
-        Door::Direct | Door::Fast => "line_bytes_max",
-    };
-    Reply::error(413, "body_too_large", &format!("the body is longer than {max} bytes: raise {setting}, or send less"))
-}
-
-fn coding_reply(error: &CodingError) -> Reply {
-    Reply::error(400, "malformed_encoding", &error.to_string())
-}
-
 /// The answer to rows that were not stored, `kept` of the same body having been stored before.
 fn failure_reply(failure: &AppendFailure, kept: u64) -> Reply {
     let reply = match kept {
@@ -597,135 +572,4 @@ fn kept_in_part(mut reply: Reply, kept: u64) -> Reply {
     reply.body.pop();
     reply.body.extend_from_slice(format!(",\"accepted\":{kept}}}").as_bytes());
     reply
-}
-
-/// A body on its way in: framing and coding undone.
-struct Body {
-    framer: Framer,
-    decoder: Decoder,
-    door: Door,
-    limit: u64,
-    /// Bytes of the body as sent, and decoded.
-    raw: u64,
-    decoded: u64,
-    began: Instant,
-    piece: Vec<u8>,
-}
-
-enum Turn {
-    /// The body has ended.
-    Done,
-    /// More is needed from the client.
-    More,
-    /// There is more at hand, and somebody else may want the core.
-    Again,
-}
-
-impl Body {
-    fn new(head: &Head, coding: Coding, limit: u64) -> Result<Body, CodingError> {
-        let door = Door::at(&head.path).unwrap_or(Door::Batch);
-        Ok(Body {
-            framer: Framer::new(head.framing),
-            decoder: Decoder::new(coding)?,
-            door,
-            limit,
-            raw: 0,
-            decoded: 0,
-            began: Instant::now(),
-            piece: Vec::new(),
-        })
-    }
-
-    /// Feeds what is at hand, decoded, to `feed`.
-    fn pump(&mut self, conn: &mut Conn, feed: &mut dyn FnMut(&[u8]) -> Result<(), Reply>) -> Result<Turn, Broken> {
-        let mut fed = 0;
-        loop {
-            // A decoder that has more to give is emptied before it is given more.
-            if fed > DECODED_PER_TURN {
-                return Ok(Turn::Again);
-            }
-            match self.framer.step(conn.bytes()).map_err(|error| Broken::Refused(framing_reply(&error)))? {
-                Step::Content(available) => {
-                    let take = self.content(&conn.bytes()[..available], feed, &mut fed)?;
-                    self.framer.took(take);
-                    self.raw += take as u64;
-                    conn.consume(take);
-                }
-                Step::Framing(count) => conn.consume(count),
-                Step::More => return Ok(Turn::More),
-                Step::Done => {
-                    while self.decode(&[], feed, &mut fed)?.1 > 0 {}
-                    self.decoder.finish().map_err(|error| Broken::Refused(coding_reply(&error)))?;
-                    return Ok(Turn::Done);
-                }
-            }
-        }
-    }
-
-    /// Takes in some of `bytes`; gives how many.
-    fn content(
-        &mut self,
-        bytes: &[u8],
-        feed: &mut dyn FnMut(&[u8]) -> Result<(), Reply>,
-        fed: &mut usize,
-    ) -> Result<usize, Broken> {
-        if self.decoder.is_identity() {
-            self.count(bytes.len())?;
-            *fed += bytes.len();
-            feed(bytes).map_err(Broken::Refused)?;
-            return Ok(bytes.len());
-        }
-        let mut taken = 0;
-        while *fed <= DECODED_PER_TURN {
-            let (consumed, produced) = self.decode(&bytes[taken..], feed, fed)?;
-            taken += consumed;
-            if consumed == 0 && produced == 0 {
-                break;
-            }
-        }
-        // Nothing consumed of a whole chunk and nothing produced: the stream has ended and something follows it.
-        if taken == 0 && *fed <= DECODED_PER_TURN {
-            return Err(Broken::Refused(coding_reply(&CodingError::Broken("compressed data"))));
-        }
-        Ok(taken)
-    }
-
-    fn decode(
-        &mut self,
-        bytes: &[u8],
-        feed: &mut dyn FnMut(&[u8]) -> Result<(), Reply>,
-        fed: &mut usize,
-    ) -> Result<(usize, usize), Broken> {
-        if self.decoder.is_identity() {
-            return Ok((0, 0));
-        }
-        if self.piece.is_empty() {
-            self.piece.resize(DECODED_PIECE, 0);
-        }
-        let mut piece = std::mem::take(&mut self.piece);
-        let progress = self.decoder.decode(bytes, &mut piece).map_err(|error| Broken::Refused(coding_reply(&error)))?;
-        self.count(progress.produced)?;
-        *fed += progress.produced;
-        let result = feed(&piece[..progress.produced]);
-        self.piece = piece;
-        result.map_err(Broken::Refused)?;
-        Ok((progress.consumed, progress.produced))
-    }
-
-    fn count(&mut self, decoded: usize) -> Result<(), Broken> {
-        self.decoded += decoded as u64;
-        if self.decoded > self.limit {
-            return Err(Broken::Refused(body_too_large(self.door, self.limit)));
-        }
-        let grown_too_much = self.decoded > GROWTH_FREE && self.decoded / GROWTH_MAX > self.raw + DECODED_PIECE as u64;
-        if grown_too_much && !self.decoder.is_identity() {
-            let message = format!("the body grows more than {GROWTH_MAX}-fold when it is decoded: send it less packed");
-            return Err(Broken::Refused(Reply::error(413, "body_too_large", &message)));
-        }
-        Ok(())
-    }
-}
-
-fn framing_reply(error: &BodyError) -> Reply {
-    Reply::error(400, "malformed_body", &error.to_string()).closing()
 }

@@ -117,10 +117,16 @@ pub fn start(config: Config) -> Result<Running, StartError> {
         shards.push((sender, spawn(index, seed)?));
     }
     let senders: Vec<_> = shards.iter().map(|(sender, _)| sender.clone()).collect();
-    store.on_covered(move |shard, position| {
+    let queue = queue_dir.clone();
+    store.on_covered(move |shard, position| match senders.get(usize::from(shard)) {
         // A shard that has stopped needs no segments back.
-        if let Some(sender) = senders.get(usize::from(shard)) {
-            let _ = sender.send(Message::Covered(position));
+        Some(sender) => drop(sender.send(Message::Covered(position))),
+        // The log of a run with more shards: nobody writes it any more.
+        None => {
+            let dir = shard_dir(&queue, usize::from(shard));
+            if let Err(error) = local::remove_covered(&dir, position) {
+                tracing::warn!("cannot remove {}: {error}", dir.display());
+            }
         }
     });
 
@@ -210,8 +216,7 @@ fn recover(
 ) -> Result<(Vec<Recovery>, Vec<String>), StartError> {
     let mut recoveries = Vec::new();
     let mut findings = Vec::new();
-    let mut index = 0;
-    while index < shards || shard_dir(queue_dir, index).exists() {
+    for index in logs_in(queue_dir, shards) {
         let dir = shard_dir(queue_dir, index);
         let from = covered.get(&(index as u16)).copied().unwrap_or_default();
         let recovery = local::recover(&dir, from, &mut |end: LogPosition, batch| {
@@ -230,9 +235,18 @@ fn recover(
         if index < shards {
             recoveries.push(recovery);
         }
-        index += 1;
     }
     Ok((recoveries, findings))
+}
+
+/// The shards whose logs are to be read: those that will run, and those that a folder was left of.
+fn logs_in(queue_dir: &Path, shards: usize) -> Vec<usize> {
+    let names = std::fs::read_dir(queue_dir).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    let left = names.filter_map(|name| name.to_str()?.strip_prefix("shard-")?.parse().ok());
+    let mut all: Vec<usize> =
+        (0..shards).chain(left.filter(|&index| index >= shards && index <= u16::MAX.into())).collect();
+    all.sort_unstable();
+    all
 }
 
 fn spawn(index: usize, seed: Seed) -> Result<ExecutorJoinHandle<()>, StartError> {
@@ -271,4 +285,20 @@ fn ring_reason(error: &str) -> String {
         }
     };
     format!("{error}; {mend}; `logboom doctor` tells more")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A run with fewer shards reads what one with more has left, whichever of its folders are gone already.
+    #[test]
+    fn logs_of_shards_that_no_longer_run_are_read() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["shard-00", "shard-03", "shard-x", "other"] {
+            std::fs::create_dir(dir.path().join(name)).unwrap();
+        }
+        assert_eq!(logs_in(dir.path(), 2), [0, 1, 3]);
+        assert_eq!(logs_in(&dir.path().join("missing"), 1), [0]);
+    }
 }

@@ -6,6 +6,7 @@
 //! Only this crate names glommio, and nothing of glommio leaves it.
 
 mod body_memory;
+mod body_reader;
 mod clock;
 pub mod config;
 mod conn;

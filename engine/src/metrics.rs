@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
@@ -62,6 +62,7 @@ pub struct Metrics {
     store_bytes: Gauge,
     store_rows: Gauge,
     flush_failures: Gauge,
+    findings: Gauge,
     viewers: Gauge,
 }
 
@@ -76,6 +77,7 @@ pub struct Readings {
     pub store_bytes: u64,
     pub store_rows: u64,
     pub flush_failures: u64,
+    pub findings: u64,
     pub viewers: u64,
 }
 
@@ -143,6 +145,7 @@ impl Metrics {
             store_bytes: gauge("store_bytes", "Bytes of the store's files"),
             store_rows: gauge("store_rows", "Rows in the store's files"),
             flush_failures: gauge("flush_failures", "Attempts to write a file of the store that failed"),
+            findings: gauge("findings", "What the start found damaged or missing, as /health tells it"),
             viewers: gauge("viewers", "Live tails that are open"),
             registry,
         }
@@ -159,6 +162,7 @@ impl Metrics {
             (&self.store_bytes, readings.store_bytes),
             (&self.store_rows, readings.store_rows),
             (&self.flush_failures, readings.flush_failures),
+            (&self.findings, readings.findings),
             (&self.viewers, readings.viewers),
         ] {
             gauge.set(value as i64);
@@ -203,7 +207,7 @@ pub struct ShardMetrics {
     queue_batches: AtomicU64,
     /// µs since 1970 of the oldest batch in the log; negative when there is none.
     oldest_micros: AtomicI64,
-    failure: std::sync::Mutex<Option<AppendFailure>>,
+    failure: std::sync::Mutex<Option<(AppendFailure, Instant)>>,
 }
 
 /// What one shard says of its log.
@@ -212,8 +216,8 @@ pub struct QueueReading {
     pub bytes: u64,
     pub batches: u64,
     pub oldest_micros: Option<i64>,
-    /// The last append's failure; `None` once one has succeeded again.
-    pub failure: Option<AppendFailure>,
+    /// The last append's failure and how long ago it was; `None` once one has succeeded again.
+    pub failure: Option<(AppendFailure, Duration)>,
 }
 
 impl ShardMetrics {
@@ -257,10 +261,10 @@ impl ShardMetrics {
                 let records: u64 = levels.iter().flatten().sum();
                 let code = CodeLabels { code: error.code().to_owned() };
                 self.metrics.failures.get_or_create(&code).inc_by(records);
-                if failure.as_ref() != Some(error) {
+                if failure.as_ref().is_none_or(|(last, _)| last != error) {
                     tracing::error!(records, "{error}");
                 }
-                *failure = Some(error.clone());
+                *failure = Some((error.clone(), Instant::now()));
             }
         }
     }
@@ -273,11 +277,12 @@ impl ShardMetrics {
 
     pub fn reading(&self) -> QueueReading {
         let oldest = self.oldest_micros.load(Ordering::Relaxed);
+        let failure = self.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         QueueReading {
             bytes: self.queue_bytes.load(Ordering::Relaxed),
             batches: self.queue_batches.load(Ordering::Relaxed),
             oldest_micros: (oldest >= 0).then_some(oldest),
-            failure: self.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone(),
+            failure: failure.clone().map(|(failure, at)| (failure, at.elapsed())),
         }
     }
 }

@@ -183,10 +183,10 @@ impl Drop for Server {
 }
 
 /// `statfs(2)`: TMPFS_MAGIC.
-const TMPFS: i64 = 0x0102_1994;
+const TMPFS: u64 = 0x0102_1994;
 
 fn is_in_memory(folder: &Path) -> bool {
-    rustix::fs::statfs(folder).is_ok_and(|stat| i64::from(stat.f_type) == TMPFS)
+    rustix::fs::statfs(folder).is_ok_and(|stat| stat.f_type as u64 == TMPFS)
 }
 
 fn size_of(folder: &Path) -> u64 {

@@ -172,8 +172,9 @@ test('keys alone: search, move, open, next error, help', async () => {
   await page.keyboard.press('?');
   assert.ok(await page.locator('#help').isVisible());
   await page.keyboard.press('Escape');
+  await until(page, () => !document.querySelector('#help').open);
   await page.keyboard.press('w');
-  assert.match(page.url(), /wrap=1/);
+  await until(page, () => /wrap=1/.test(location.search));
   await page.keyboard.press('y');
   await until(page, () => !document.querySelector('#say').hidden);
   assert.match(await page.evaluate(() => navigator.clipboard.readText()), /^20\S+Z (ERROR|FATAL) /);

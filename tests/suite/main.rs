@@ -8,6 +8,8 @@ mod commands;
 mod crash;
 mod docs;
 mod ingest;
+mod openapi;
+mod parse;
 mod python;
 mod query;
 mod restart;

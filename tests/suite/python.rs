@@ -13,7 +13,7 @@ fn root() -> &'static Path {
 }
 
 /// An interpreter with the packages of `tests/python/requirements.txt`.
-fn python() -> PathBuf {
+pub fn python() -> PathBuf {
     let made = Command::new("make").args(["-s", "python"]).current_dir(root()).output().expect("make");
     assert!(made.status.success(), "`make python` failed: {}", String::from_utf8_lossy(&made.stderr));
     root().join("target/python/bin/python")

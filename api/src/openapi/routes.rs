@@ -57,7 +57,16 @@ fn taken(route: Route) -> Route {
         .query("unwrap", "Whether a log wrapped in a log is opened one level.", one_of(&["true", "false"]))
         .error(
             400,
-            &["malformed_json", "malformed_parameter", "malformed_encoding", "malformed_body", "unknown_timezone"],
+            &[
+                "malformed_json",
+                "malformed_parameter",
+                "malformed_encoding",
+                "malformed_body",
+                "unknown_timezone",
+                "unknown_format",
+                "malformed_pattern",
+                "malformed_multiline",
+            ],
             "broken JSON at column 17",
         )
         .error(
@@ -70,6 +79,15 @@ fn taken(route: Route) -> Route {
         .error(415, &["unsupported_media_type", "unknown_encoding"], "image/png is no log: send application/json")
         .error(429, &["queue_full"], "the queue is full: wait, or raise queue_bytes_max")
         .error(503, &["disk_full", "partly_stored", "stopping"], "the disk is full")
+}
+
+/// What the doors that take lines of text are told of them.
+fn lines(route: Route) -> Route {
+    route
+        .query("format", "What the lines are: `auto`, or a name of `/parse/formats` or `/parse/patterns`.", text())
+        .query("pattern", "A regular or grok expression that the lines are held to, instead of a format.", text())
+        .query("time_format", "The shape of the pattern's times, such as `%d.%m.%Y %H:%M:%S`.", text())
+        .query("multiline", "Join lines into records: `indent`, or `start:` and what the first line matches.", text())
 }
 
 fn ingest() -> Vec<Route> {
@@ -88,14 +106,13 @@ fn ingest() -> Vec<Route> {
                 .json(202, "Durable", "Accepted", json!({"id": ID}))
                 .error(422, &["empty_body", "not_an_object", "too_old"], "the body is empty: send a JSON object"),
         ),
-        taken(
+        taken(lines(
             Route::post("/data/batch", "ingest", "post_batch", "Queue many records, durably")
                 .about(
                     "A JSON array, `{\"logs\": […]}`, NDJSON, or lines of any format (`text/plain`, or `?format=`). \
                      `Content-Encoding`: gzip, zstd, deflate. Up to 8 MiB a body is taken whole or not at all, but for \
                      its broken lines, which are told.",
                 )
-                .query("format", "What the lines are: `auto`, or a name of `/parse/formats`.", text())
                 .body(
                     &[
                         ("application/json", json!({"logs": [new_record()]})),
@@ -114,7 +131,7 @@ fn ingest() -> Vec<Route> {
                 )
                 .json(202, "Durable", "BatchAnswer", json!({"accepted": 1, "rejected": 0, "errors": []}))
                 .error(422, &["empty_body", "nothing_taken"], "the body is empty: send at least one record"),
-        ),
+        )),
     ]
 }
 
@@ -247,11 +264,16 @@ fn parse() -> Vec<Route> {
         "name": "json", "title": "A JSON object on one line", "example": "{\"level\":\"info\",\"msg\":\"hello\"}",
         "fields": ["timestamp", "level", "message"], "specification": "https://www.rfc-editor.org/rfc/rfc8259"
     }]});
+    let patterns = json!({"patterns": [{
+        "name": "python", "title": "Python's logging, as its documentation configures it",
+        "example": "2025-11-11 16:00:00,123 - shop.orders - ERROR - out of stock",
+        "fields": ["timestamp", "level", "message", "metadata.name"],
+        "specification": "^(?P<timestamp>\\S+ \\S+) - (?P<name>\\S+) - (?P<level>\\w+) - (?P<message>.*)$"
+    }]});
     vec![
-        taken(
+        taken(lines(
             Route::post("/parse/auto", "parse", "parse_lines", "See what lines become")
                 .about("Parses and stores nothing; with `store=true` as `/data/fast`.")
-                .query("format", "Hold the lines to this format.", text())
                 .query("store", "Store what was parsed.", one_of(&["true", "false"]))
                 .body(
                     &[
@@ -275,13 +297,13 @@ fn parse() -> Vec<Route> {
                     &["format_mismatch", "no_raw_log", "wrong_type", "empty_body", "not_an_object"],
                     "not syslog_rfc5424: no priority (column 1)",
                 ),
-        ),
+        )),
         Route::get("/parse/formats", "parse", "list_formats", "The formats that lines may have")
             .json(200, "From the registry", "Formats", formats)
             .error(400, &["unknown_parameter"], "unknown parameter `x`: none is known here")
             .error(503, &["api_unavailable"], "the sidecar does not answer"),
-        Route::get("/parse/patterns", "parse", "list_patterns", "The patterns that lines are tried against")
-            .json(200, "From the registry and the settings", "Patterns", json!({"patterns": []}))
+        Route::get("/parse/patterns", "parse", "list_patterns", "The patterns that lines may be held to, by name")
+            .json(200, "From the registry and the settings", "Patterns", patterns)
             .error(400, &["unknown_parameter"], "unknown parameter `x`: none is known here")
             .error(503, &["api_unavailable"], "the sidecar does not answer"),
     ]

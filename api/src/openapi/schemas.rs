@@ -155,7 +155,12 @@ fn raw_logs() -> ObjectBuilder {
     open([
         ("raw_log", string("One record, line feeds included")),
         ("raw_logs", list(text())),
-        ("format", string("Hold them to this format; as in `/parse/formats`")),
+        ("format", string("Hold them to this format, as in `/parse/formats` and `/parse/patterns`")),
+        ("pattern", string("Hold them to a regular or grok expression instead")),
+        ("time_format", string("The shape of the pattern's times, such as `%d.%m.%Y %H:%M:%S`")),
+        ("timezone", string("Where times without a zone are: an IANA name or `+02:00`")),
+        ("source", string("The source of records that name none")),
+        ("application", string("The application of records that name none")),
     ])
 }
 

@@ -272,6 +272,18 @@ fn connections_are_kept() {
 }
 
 #[test]
+fn a_body_that_nobody_asked_for_does_not_cost_the_connection() {
+    let server = Running::start(Fake::numbered(3));
+    let mut stream = BufReader::new(server.connect());
+    for _ in 0..5 {
+        stream.get_mut().write_all(b"GET /stats HTTP/1.1\r\nHost: here\r\nContent-Length: 5\r\n\r\n").unwrap();
+        std::thread::sleep(Duration::from_millis(20));
+        stream.get_mut().write_all(b"hello").unwrap();
+        assert_eq!(Answer::read(&mut stream, "GET").status, 200);
+    }
+}
+
+#[test]
 fn a_stop_lets_answers_end() {
     let fake = Fake::numbered(3);
     let hold = fake.hold.clone();

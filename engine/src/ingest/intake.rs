@@ -8,14 +8,12 @@
 use record::format::{Joined, Joiner, LineParser, Mode, Multiline, Reject};
 use record::{BatchBuilder, Context, IdSource};
 
+use super::account::{Account, malformed, reject_reply};
 use super::ask::{Input, LineFormat};
+use super::document::{envelope_start, find_envelope, is_closed, looks_like_json_array};
 use super::split::{ArrayError, ArraySplitter, LineSplitter, Piece};
 use super::stage::{Stage, Staged};
 use crate::http::Reply;
-use crate::http::reply::push_error;
-
-/// Of the rejected records so many are told in the answer; all are counted.
-const ERRORS_SHOWN_MAX: usize = 100;
 
 /// A shape that needs the whole body first is gathered up to `atomic_body_bytes_max`.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +44,13 @@ enum Shape {
 struct Lines {
     splitter: LineSplitter,
     strictness: Strictness,
-    joiner: Option<Joiner>,
+    joining: Option<Joining>,
+}
+
+/// Joins lines, and counts them: a line that is too long is no part of a record, and yet has a number.
+struct Joining {
+    joiner: Joiner,
+    lines: u64,
 }
 
 #[derive(Clone)]
@@ -66,14 +70,14 @@ impl Strictness {
 
 impl Lines {
     fn feed(&mut self, bytes: &[u8], records: &mut Records, tools: &mut Tools) {
-        let (mode, joiner) = (self.strictness.mode(), &mut self.joiner);
-        self.splitter.feed(bytes, &mut |piece| records.line(piece, mode, joiner, tools));
+        let (mode, joining) = (self.strictness.mode(), &mut self.joining);
+        self.splitter.feed(bytes, &mut |piece| records.line(piece, mode, joining, tools));
     }
 
     fn end(&mut self, records: &mut Records, tools: &mut Tools) {
-        let (mode, joiner) = (self.strictness.mode(), &mut self.joiner);
-        self.splitter.end(&mut |piece| records.line(piece, mode, joiner, tools));
-        if let Some(joined) = joiner.as_mut().and_then(Joiner::finish) {
+        let (mode, joining) = (self.strictness.mode(), &mut self.joining);
+        self.splitter.end(&mut |piece| records.line(piece, mode, joining, tools));
+        if let Some(joined) = joining.as_mut().and_then(|joining| joining.joiner.finish()) {
             records.joined(joined, mode, tools);
         }
     }
@@ -120,84 +124,6 @@ impl From<ArrayError> for BodyRefused {
     }
 }
 
-/// An error answer that tells a reject.
-pub fn reject_reply(status: u16, reject: &Reject) -> Reply {
-    let mut body = b"{\"error\":".to_vec();
-    push_error(&mut body, reject.code, &reject.message, reject.line, reject.column);
-    body.push(b'}');
-    Reply::json(status, body)
-}
-
-/// The answer to a document that is no JSON: the reason, and where, as line and column.
-pub fn malformed_reply(text: &[u8], at: usize, reason: &str) -> Reply {
-    reject_reply(400, &malformed(text, at, reason))
-}
-
-fn malformed(text: &[u8], at: usize, reason: &str) -> Reject {
-    let before = &text[..at.min(text.len())];
-    let line = 1 + memchr::memchr_iter(b'\n', before).count();
-    let column = before.len() - memchr::memrchr(b'\n', before).map_or(0, |feed| feed + 1) + 1;
-    let code = if reason == record::json::TOO_DEEP { "too_deep" } else { "malformed_json" };
-    Reject { code, message: format!("malformed JSON: {reason}"), line: Some(line), column: Some(column) }
-}
-
-/// What became of a body's records.
-#[derive(Default)]
-pub struct Account {
-    /// Of the next record: blank lines count too.
-    index: u64,
-    pub accepted: u64,
-    pub rejected: u64,
-    errors: Vec<(u64, Reject)>,
-}
-
-impl Account {
-    fn reject(&mut self, reject: Reject) {
-        self.rejected += 1;
-        if self.errors.len() < ERRORS_SHOWN_MAX {
-            self.errors.push((self.index, reject));
-        }
-    }
-
-    /// The codes of the rejected that were kept, for the metrics.
-    pub fn codes(&self) -> impl Iterator<Item = &'static str> + '_ {
-        self.errors.iter().map(|(_, reject)| reject.code)
-    }
-
-    /// The answer when all that was accepted is durable.
-    pub fn reply(&self) -> Reply {
-        if self.accepted == 0 && self.rejected == 0 {
-            return Reply::error(422, "empty_body", "the body holds no record: send at least one");
-        }
-        let mut body = Vec::with_capacity(64);
-        body.extend_from_slice(b"{\"accepted\":");
-        body.extend_from_slice(itoa::Buffer::new().format(self.accepted).as_bytes());
-        body.extend_from_slice(b",\"rejected\":");
-        body.extend_from_slice(itoa::Buffer::new().format(self.rejected).as_bytes());
-        body.extend_from_slice(b",\"errors\":[");
-        for (i, (index, reject)) in self.errors.iter().enumerate() {
-            if i > 0 {
-                body.push(b',');
-            }
-            body.extend_from_slice(b"{\"index\":");
-            body.extend_from_slice(itoa::Buffer::new().format(*index).as_bytes());
-            body.push(b',');
-            let start = body.len();
-            push_error(&mut body, reject.code, &reject.message, reject.line, reject.column);
-            // The error's own members stand beside the index.
-            body.remove(start);
-        }
-        body.push(b']');
-        if self.accepted == 0 {
-            body.extend_from_slice(b",\"error\":");
-            let message = format!("none of {} records was taken: see errors", self.rejected);
-            push_error(&mut body, "nothing_accepted", &message, None, None);
-        }
-        body.push(b'}');
-        Reply::json(if self.accepted == 0 { 422 } else { 202 }, body)
-    }
-}
-
 /// Where records go: parsed, counted, staged.
 struct Records {
     stage: Stage,
@@ -215,8 +141,10 @@ pub struct Tools<'t> {
 }
 
 impl Records {
-    fn line(&mut self, piece: Piece, mode: Mode, joiner: &mut Option<Joiner>, tools: &mut Tools) {
-        let Some(joiner) = joiner else { return self.one_line(piece, mode, tools) };
+    fn line(&mut self, piece: Piece, mode: Mode, joining: &mut Option<Joining>, tools: &mut Tools) {
+        let Some(Joining { joiner, lines }) = joining else { return self.one_line(piece, mode, tools) };
+        let number = *lines;
+        *lines += 1;
         match piece {
             Piece::Record(line) => {
                 if let Some(joined) = joiner.push(line) {
@@ -227,7 +155,7 @@ impl Records {
                 if let Some(joined) = joiner.finish() {
                     self.joined(joined, mode, tools);
                 }
-                self.account.index += 1;
+                self.account.index = number;
                 self.take(piece, mode, tools);
                 // It counts as a line all the same.
                 joiner.push(b"");
@@ -358,13 +286,7 @@ impl Intake {
                     _ => Ok(()),
                 }
             }
-            Shape::Array(splitter) => {
-                let rest = splitter.end()?;
-                if !rest.is_empty() {
-                    check_envelope_rest(rest)?;
-                }
-                Ok(())
-            }
+            Shape::Array(splitter) => splitter.end()?.map_or(Ok(()), check_envelope_rest),
             Shape::Unknown(_) | Shape::Whole(_) => Ok(()),
         }
     }
@@ -509,8 +431,9 @@ impl Intake {
 }
 
 fn lines(strictness: Strictness, multiline: Option<Multiline>, limits: IntakeLimits) -> Shape {
-    let joiner = multiline.filter(|_| matches!(strictness, Strictness::Text(_))).map(Joiner::new);
-    Shape::Lines(Lines { splitter: LineSplitter::new(limits.line_bytes_max), strictness, joiner })
+    let multiline = multiline.filter(|_| matches!(strictness, Strictness::Text(_)));
+    let joining = multiline.map(|rule| Joining { joiner: Joiner::new(rule), lines: 0 });
+    Shape::Lines(Lines { splitter: LineSplitter::new(limits.line_bytes_max), strictness, joining })
 }
 
 /// What is wrong with a document that begins like neither an array nor an object.
@@ -519,89 +442,6 @@ fn no_container(text: &[u8]) -> BodyRefused {
         Ok(_) => BodyRefused::NoContainer,
         Err(error) => BodyRefused::Malformed(malformed(text, error.at, error.reason)),
     }
-}
-
-/// The length of `{"logs":[` at the start of `bytes`, whatever blanks are in it.
-fn envelope_start(bytes: &[u8]) -> Option<usize> {
-    let mut at = 0;
-    for want in [&b"{"[..], b"\"logs\"", b":", b"["] {
-        at += bytes[at..].iter().take_while(|b| b.is_ascii_whitespace()).count();
-        if !bytes[at..].starts_with(want) {
-            return None;
-        }
-        at += want.len();
-    }
-    Some(at)
-}
-
-/// Where the array of a top-level `logs` begins, just after its bracket.
-fn find_envelope(object: &[u8]) -> Option<usize> {
-    let mut depth = 0usize;
-    let mut at = 0;
-    while at < object.len() {
-        match object[at] {
-            b'"' => {
-                let start = at;
-                at = string_end(object, at + 1)?;
-                if depth == 1 && &object[start..=at] == b"\"logs\"" {
-                    let blank = |from: usize| object[from..].iter().take_while(|b| b.is_ascii_whitespace()).count();
-                    let colon = at + 1 + blank(at + 1);
-                    let bracket = colon + 1 + object.get(colon + 1..).map_or(0, |_| blank(colon + 1));
-                    if object.get(colon) == Some(&b':') && object.get(bracket) == Some(&b'[') {
-                        return Some(bracket + 1);
-                    }
-                }
-            }
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        at += 1;
-    }
-    None
-}
-
-fn string_end(bytes: &[u8], mut at: usize) -> Option<usize> {
-    loop {
-        at += memchr::memchr2(b'"', b'\\', bytes.get(at..)?)?;
-        if bytes[at] == b'"' {
-            return Some(at);
-        }
-        at += 2;
-    }
-}
-
-/// Whether every bracket that `bytes` open is closed at their end and not before.
-fn is_closed(bytes: &[u8]) -> bool {
-    let bytes = bytes.trim_ascii();
-    let (mut depth, mut at) = (0usize, 0);
-    while at < bytes.len() {
-        match bytes[at] {
-            b'"' => match string_end(bytes, at + 1) {
-                Some(end) => at = end,
-                None => return false,
-            },
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' if depth == 0 => return false,
-            b'}' | b']' => {
-                depth -= 1;
-                if depth == 0 {
-                    return at + 1 == bytes.len();
-                }
-            }
-            _ => {}
-        }
-        at += 1;
-    }
-    false
-}
-
-/// Whether what follows the bracket can be an element, rather than an Apache error log's time.
-fn looks_like_json_array(text: &[u8]) -> bool {
-    matches!(
-        text[1..].trim_ascii_start().first(),
-        Some(b'{' | b'[' | b'"' | b']' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n')
-    )
 }
 
 /// What follows the array of an envelope must close its object.
@@ -618,4 +458,124 @@ fn check_envelope_rest(rest: &[u8]) -> Result<(), BodyRefused> {
         line: None,
         column: None,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use record::{Timestamp, Zone};
+
+    use super::*;
+
+    const LIMITS: IntakeLimits = IntakeLimits { line_bytes_max: 64, whole_bytes_max: 400 };
+
+    /// Status, and how many were accepted and rejected.
+    fn take(input: &Input, multiline: Option<Multiline>, body: &[u8], piece: usize) -> (u16, u64, u64) {
+        let mut parser = LineParser::new();
+        let mut ids = IdSource::new(|| 0);
+        let context = Context::new(Timestamp::MIN, &Zone::UTC);
+        let mut tools = Tools { parser: &mut parser, ids: &mut ids, context: &context };
+        let mut intake = Intake::new(input.clone(), multiline, BatchBuilder::new(1), LIMITS);
+        for piece in body.chunks(piece) {
+            if let Err(refused) = intake.feed(piece, &mut tools) {
+                return (refused.reply().status, 0, 0);
+            }
+        }
+        if let Err(refused) = intake.end(&mut tools) {
+            return (refused.reply().status, 0, 0);
+        }
+        let account = intake.account();
+        let (accepted, rejected) = (account.accepted, account.rejected);
+        let status = account.reply().status;
+        assert_eq!(intake.take_staged(BatchBuilder::new(1)).rows(), accepted);
+        (status, accepted, rejected)
+    }
+
+    fn check(input: Input, table: &[(&str, (u16, u64, u64))]) {
+        for &(body, want) in table {
+            for piece in [1, 2, 7, 1000] {
+                assert_eq!(take(&input, None, body.as_bytes(), piece), want, "{body:?} by {piece}");
+            }
+        }
+    }
+
+    #[test]
+    fn one_json_document() {
+        let deep = "[".repeat(300);
+        check(
+            Input::Json,
+            &[
+                ("", (422, 0, 0)),
+                (" \n ", (422, 0, 0)),
+                ("[]", (422, 0, 0)),
+                ("1", (422, 0, 0)),
+                ("null\n", (422, 0, 0)),
+                ("nul", (400, 0, 0)),
+                ("{", (400, 0, 0)),
+                ("{\"message\": a}", (400, 0, 0)),
+                ("{\"message\": a}\n", (400, 0, 0)),
+                ("{\"message\": \"a\"}", (202, 1, 0)),
+                ("{\n\"message\":\n\"a\"\n}\n", (202, 1, 0)),
+                (" [ {\"a\":1} , {\"b\":2} ] ", (202, 2, 0)),
+                ("[{\"a\":1},{\"b\":2]", (400, 0, 0)),
+                ("[{\"a\":1}] x", (400, 0, 0)),
+                ("[{\"a\":1},", (400, 0, 0)),
+                ("{\"logs\": [{\"a\":1},{\"b\":2}], \"x\": [1]}", (202, 2, 0)),
+                ("{\"x\": {\"logs\": 1}, \"logs\": [{\"a\":1}]}", (202, 1, 0)),
+                ("{\n \"x\": 1,\n \"logs\": [\n{\"a\":1}\n]\n}", (202, 1, 0)),
+                ("{\"logs\": []}", (422, 0, 0)),
+                ("{\"logs\": [{\"a\":1}]", (400, 0, 0)),
+                ("{\"logs\": [{\"a\":1}]} 2", (400, 0, 0)),
+                (&deep, (400, 0, 0)),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_json_value_a_line() {
+        let table =
+            [("{\"a\":1}\n\n{\"b\":2}\n", (202, 2, 0)), ("{\"a\":1}\nbroken\n", (202, 1, 1)), ("1\n2", (202, 2, 0))];
+        check(Input::Ndjson, &table);
+        check(Input::Json, &table);
+        check(Input::Ndjson, &[("broken", (422, 0, 1)), ("", (422, 0, 0)), ("[]", (202, 1, 0))]);
+        let long = format!("{{\"a\":\"{}\"}}\n{{}}", "x".repeat(100));
+        check(Input::Ndjson, &[(&long, (202, 1, 1))]);
+    }
+
+    #[test]
+    fn lines_of_text() {
+        check(
+            Input::Lines(LineFormat::Detected),
+            &[("a\r\n\nb", (202, 2, 0)), ("[x", (202, 1, 0)), ("", (422, 0, 0)), ("{\"a\":1}", (202, 1, 0))],
+        );
+    }
+
+    #[test]
+    fn a_type_that_was_not_said() {
+        let many = "[".repeat(60);
+        check(
+            Input::Unsaid,
+            &[
+                ("[{\"a\":1},{\"b\":2}]", (202, 2, 0)),
+                ("{\"logs\":[{\"a\":1}]}", (202, 1, 0)),
+                ("{\"a\":1}\n{\"b\":2}", (202, 2, 0)),
+                ("[Thu Oct 12 10:00:00 2025] [error] x\ny", (202, 2, 0)),
+                ("[1] [2]\nx", (202, 2, 0)),
+                ("plain", (202, 1, 0)),
+                (&many, (202, 1, 0)),
+            ],
+        );
+    }
+
+    #[test]
+    fn joined_lines_are_told_by_their_first() {
+        let body = b"one\n two\n\nthree\n  four\n";
+        let got = take(&Input::Lines(LineFormat::Detected), Some(Multiline::Indent), body, 3);
+        assert_eq!(got, (202, 2, 0));
+    }
+
+    #[test]
+    fn what_must_be_whole_has_a_limit() {
+        let long = format!("{{\n\"a\":\"{}\"}}", "x".repeat(500));
+        assert_eq!(take(&Input::Json, None, long.as_bytes(), 100).0, 413);
+    }
 }

@@ -1,7 +1,9 @@
 //! The ingest route: what a request asks, its body cut into records, rows staged, one append, an acknowledgement.
 
+pub mod account;
 pub mod appender;
 pub mod ask;
+pub mod document;
 pub mod intake;
 pub mod parse;
 pub mod split;

@@ -7,8 +7,9 @@ use record::json::{self, Value};
 use record::text::push_unescaped;
 use record::{BatchBuilder, Row, Zone};
 
+use super::account::{malformed_reply, reject_reply};
 use super::ask::{self, Ask, Input, LineFormat};
-use super::intake::{Tools, malformed_reply, reject_reply};
+use super::intake::Tools;
 use super::stage::{Stage, Staged};
 use crate::http::Reply;
 use crate::http::reply::push_error;
@@ -241,9 +242,13 @@ fn member(key: &str, value: &Value, request: &mut Request, said: &mut Said) -> R
     Ok(())
 }
 
-/// The text of a JSON string.
+/// The bytes that a JSON string stands for, NUL among them: what a line may hold is its format's to say. A lone
+/// surrogate stands for nothing and becomes U+FFFD.
 fn unescaped(value: &Value) -> Option<Vec<u8>> {
     let raw = value.string()?;
+    if let Ok(text) = sonic_rs::from_str::<String>(value.raw) {
+        return Some(text.into_bytes());
+    }
     let mut text = Vec::with_capacity(raw.len());
     push_unescaped(raw, &mut text);
     Some(text)
@@ -264,4 +269,74 @@ fn strings(value: &Value) -> Result<Vec<Vec<u8>>, Reply> {
 
 fn wrong_type(key: &str, want: &str) -> Reply {
     Reply::error(422, "wrong_type", &format!("`{key}` must be {want}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use record::format::LineParser;
+    use record::{Context, IdSource, Timestamp};
+
+    use super::*;
+    use crate::http::Coding;
+    use crate::ingest::Door;
+
+    fn answer(body: &str, input: Input) -> (u16, String) {
+        let ask = Ask {
+            door: Door::Parse,
+            input,
+            coding: Coding::Identity,
+            source: String::new(),
+            application: String::new(),
+            zone: Zone::UTC,
+            unwrap: true,
+            store: false,
+            multiline: None,
+        };
+        let mut parser = LineParser::new();
+        let mut ids = IdSource::new(|| 0);
+        let context = Context::new(Timestamp::MIN, &Zone::UTC);
+        let mut tools = Tools { parser: &mut parser, ids: &mut ids, context: &context };
+        let reply = match parse(body.as_bytes(), &ask, BatchBuilder::new(1), &mut tools) {
+            Ok(parsed) => parsed.reply,
+            Err(reply) => reply,
+        };
+        (reply.status, String::from_utf8(reply.body).unwrap())
+    }
+
+    fn check(body: &str, status: u16, holds: &str) {
+        let (got, text) = answer(body, Input::Json);
+        assert!(got == status && text.contains(holds), "{body}: {got} {text}");
+    }
+
+    #[test]
+    fn one_and_many() {
+        check(r#"{"raw_log": "{\"level\":\"error\",\"msg\":\"x\"}"}"#, 200, r#"{"format":"json","#);
+        check(r#"{"raw_logs": ["a", "b"], "source": "s"}"#, 200, r#""source":"s""#);
+        check(r#"{"raw_logs": ["{", "{}"], "format": "json"}"#, 200, r#"{"results":[{"error":{"code":"#);
+        check(r#"{"raw_log": "{", "format": "json"}"#, 422, "malformed_json");
+        assert_eq!(answer("a\n\nb\n", Input::Lines(LineFormat::Detected)).1.matches("plain").count(), 2);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        for (body, status, code) in [
+            ("", 422, "empty_body"),
+            ("[]", 422, "not_an_object"),
+            ("{", 400, "malformed_json"),
+            ("{}", 422, "no_raw_log"),
+            (r#"{"raw_log": 1}"#, 422, "wrong_type"),
+            (r#"{"raw_logs": ["a", 1]}"#, 422, "wrong_type"),
+            (r#"{"raw_log": "a", "format": "klingon"}"#, 400, "unknown_format"),
+            (r#"{"raw_log": "a", "pattern": "("}"#, 400, "malformed_pattern"),
+            (r#"{"raw_log": "a", "pattern": "(?P<a>.)", "format": "json"}"#, 400, "malformed_parameter"),
+        ] {
+            check(body, status, code);
+        }
+    }
+
+    #[test]
+    fn a_nul_in_a_raw_log_is_no_json() {
+        check(r#"{"raw_log": "[\"a\u0000a\"]", "format": "json"}"#, 422, "malformed_json");
+        check(r#"{"raw_log": "a\u0000\ud800b"}"#, 200, "a\u{fffd}\u{fffd}b");
+    }
 }

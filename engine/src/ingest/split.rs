@@ -203,12 +203,12 @@ impl ArraySplitter {
         Ok(())
     }
 
-    /// The body has ended. Gives what followed the array within its envelope, for the caller to check: it should close
-    /// the object.
-    pub fn end(&mut self) -> Result<&[u8], ArrayError> {
+    /// The body has ended. Gives what followed the array within its envelope, if there is one, for the caller to check: it
+    /// should close the object.
+    pub fn end(&mut self) -> Result<Option<&[u8]>, ArrayError> {
         match self.state {
             State::Closed if self.skipping => Err(self.error("too much follows after the array of logs", &[], 0)),
-            State::Closed => Ok(&self.carry),
+            State::Closed => Ok(self.in_envelope.then_some(&self.carry[..])),
             _ => Err(self.error("it ends before its array does", &[], 0)),
         }
     }
@@ -310,7 +310,7 @@ mod tests {
         for piece in text.chunks(piece) {
             splitter.feed(piece, &mut |p| out.push(gather(p)))?;
         }
-        let rest = String::from_utf8_lossy(splitter.end()?).into_owned();
+        let rest = String::from_utf8_lossy(splitter.end()?.unwrap_or_default()).into_owned();
         Ok((out, rest))
     }
 

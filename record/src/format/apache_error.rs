@@ -15,7 +15,7 @@ use crate::time::{Instant, scan_bsd, scan_clf, scan_iso};
 pub static INFO: FormatInfo = FormatInfo {
     name: "apache_error",
     title: "Apache's error log, 2.2 and 2.4",
-    example: "[Fri Sep 09 10:42:29.902022 2011] [core:error] [pid 35708:tid 4328636416] [client 72.15.99.187:4711] AH00128: File does not exist: /usr/local/apache2/htdocs/favicon.ico",
+    example: "[Tue Nov 11 16:00:00.902022 2025] [core:error] [pid 35708:tid 4328636416] [client 10.0.4.17:4711] AH00128: File does not exist: /usr/local/apache2/htdocs/favicon.ico",
     fields: &[
         "timestamp",
         "level",
@@ -171,16 +171,16 @@ mod tests {
                 r#"apache_error 2000-10-11T14:32:52 ERROR -|apache|[client 127.0.0.1] client denied by server configuration: /export/home/live/ap/htdocs/test {"client":"127.0.0.1"}"#,
             ),
             (
-                "[Fri Sep 09 10:42:29.902022 2011] [core:error] [pid 35708:tid 4328636416] [client 72.15.99.187:4711] AH00128: File does not exist: /x",
-                r#"apache_error 2011-09-09T10:42:29.902022Z ERROR -|apache|[client 72.15.99.187:4711] AH00128: File does not exist: /x {"module":"core","pid":35708,"tid":4328636416,"client":"72.15.99.187","port":4711,"code":"AH00128"}"#,
+                "[Tue Nov 11 16:00:00.902022 2025] [core:error] [pid 35708:tid 4328636416] [client 10.0.4.17:4711] AH00128: File does not exist: /x",
+                r#"apache_error 2025-11-11T16:00:00.902022Z ERROR -|apache|[client 10.0.4.17:4711] AH00128: File does not exist: /x {"module":"core","pid":35708,"tid":4328636416,"client":"10.0.4.17","port":4711,"code":"AH00128"}"#,
             ),
             (
                 "[Wed Oct 11 14:32:52.123456789 2000] [ssl:trace3] [pid 7] [client [2001:db8::1]:443] hello",
                 r#"apache_error 2000-10-11T14:32:52.123456Z TRACE -|apache|[client [2001:db8::1]:443] hello {"nanos":789,"module":"ssl","severity":"trace3","pid":7,"client":"2001:db8::1","port":443}"#,
             ),
             (
-                "[01/Mar/2021:12:00:19 +0000] [proxy:error] [pid 23964] (113)No route to host: AH00957: HTTP: attempt to connect failed",
-                r#"apache_error 2021-03-01T12:00:19 ERROR -|apache|(113)No route to host: AH00957: HTTP: attempt to connect failed {"module":"proxy","pid":23964,"code":"AH00957"}"#,
+                "[11/Nov/2025:16:00:00 +0000] [proxy:error] [pid 64] (113)No route to host: AH00957: HTTP: attempt to connect failed",
+                r#"apache_error 2025-11-11T16:00:00 ERROR -|apache|(113)No route to host: AH00957: HTTP: attempt to connect failed {"module":"proxy","pid":64,"code":"AH00957"}"#,
             ),
             (
                 "[Wed Oct 11 14:32:52 2000] [notice] caught SIGTERM, shutting down",

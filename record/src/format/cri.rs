@@ -1,6 +1,6 @@
 //! The log files of Kubernetes' container runtimes (containerd, CRI-O).
 //!
-//! `2021-05-17T17:35:01.184675702Z stdout F message`: the tag is `F` where the line is whole, `P` where it goes on in
+//! `2025-11-11T16:00:00.184675702Z stdout F message`: the tag is `F` where the line is whole, `P` where it goes on in
 //! the next; the oldest runtimes wrote none.
 
 use super::{FormatInfo, Malformed, Parser, mismatch};
@@ -11,7 +11,7 @@ use crate::time::scan_iso;
 pub static INFO: FormatInfo = FormatInfo {
     name: "cri",
     title: "Container logs of Kubernetes (CRI: containerd, CRI-O)",
-    example: "2021-05-17T17:35:01.184675702Z stdout F the container's own line",
+    example: "2025-11-11T16:00:00.184675702Z stdout F the container's own line",
     fields: &["timestamp", "message", "metadata.stream", "metadata.partial", "metadata.nanos"],
     specification: "https://github.com/kubernetes/design-proposals-archive/blob/main/node/kubelet-cri-logging.md",
 };
@@ -77,32 +77,32 @@ mod tests {
     fn whole_partial_and_wrapped_lines() {
         check(&[
             (
-                "2021-05-17T17:35:01.184675702Z stdout F   two blanks kept",
-                r#"cri 2021-05-17T17:35:01.184675Z INFO -|-|  two blanks kept {"nanos":702,"stream":"stdout"}"#,
+                "2025-11-11T16:00:00.184675702Z stdout F   two blanks kept",
+                r#"cri 2025-11-11T16:00:00.184675Z INFO -|-|  two blanks kept {"nanos":702,"stream":"stdout"}"#,
             ),
             (
-                "2019-05-07T18:57:50.904275+02:00 stderr P ERROR begins",
-                r#"cri 2019-05-07T16:57:50.904275Z ERROR -|-|ERROR begins {"stream":"stderr","partial":true}"#,
+                "2025-11-11T16:00:00.904275+02:00 stderr P ERROR begins",
+                r#"cri 2025-11-11T14:00:00.904275Z ERROR -|-|ERROR begins {"stream":"stderr","partial":true}"#,
             ),
             (
-                "2019-05-07T18:57:50Z stdout an older runtime's line",
-                r#"cri 2019-05-07T18:57:50 INFO -|-|an older runtime's line {"stream":"stdout"}"#,
+                "2025-11-11T16:00:00Z stdout an older runtime's line",
+                r#"cri 2025-11-11T16:00:00 INFO -|-|an older runtime's line {"stream":"stdout"}"#,
             ),
             (
-                r#"2019-05-07T18:57:50Z stdout F {"level":"warn","msg":"inner","app":"a","time":"2019-05-07T18:57:49Z","k":1}"#,
-                r#"cri 2019-05-07T18:57:50 WARN -|a|inner {"stream":"stdout","k":1,"inner":{"timestamp":"2019-05-07T18:57:49.000000Z"}}"#,
+                r#"2025-11-11T16:00:00Z stdout F {"level":"warn","msg":"inner","app":"a","time":"2025-11-11T15:59:59Z","k":1}"#,
+                r#"cri 2025-11-11T16:00:00 WARN -|a|inner {"stream":"stdout","k":1,"inner":{"timestamp":"2025-11-11T15:59:59.000000Z"}}"#,
             ),
             (
-                r#"2019-05-07T18:57:50Z stdout F level=error msg="inner too" k=v"#,
-                r#"cri 2019-05-07T18:57:50 ERROR -|-|inner too {"stream":"stdout","k":"v"}"#,
+                r#"2025-11-11T16:00:00Z stdout F level=error msg="inner too" k=v"#,
+                r#"cri 2025-11-11T16:00:00 ERROR -|-|inner too {"stream":"stdout","k":"v"}"#,
             ),
-            ("2019-05-07T18:57:50Z stderr F", r#"cri 2019-05-07T18:57:50 INFO -|-|- {"stream":"stderr"}"#),
+            ("2025-11-11T16:00:00Z stderr F", r#"cri 2025-11-11T16:00:00 INFO -|-|- {"stream":"stderr"}"#),
             (
-                "2019-05-07T18:57:50Z stdout P:extra tagged",
-                r#"cri 2019-05-07T18:57:50 INFO -|-|tagged {"stream":"stdout","partial":true}"#,
+                "2025-11-11T16:00:00Z stdout P:extra tagged",
+                r#"cri 2025-11-11T16:00:00 INFO -|-|tagged {"stream":"stdout","partial":true}"#,
             ),
-            ("2019-05-07T18:57:50Z stdin F x", "plain 2019-05-07T18:57:50 INFO -|-|2019-05-07T18:57:50Z stdin F x {}"),
-            ("2019-05-07T18:57:50 stdout F x", "plain 2019-05-07T18:57:50 INFO -|-|2019-05-07T18:57:50 stdout F x {}"),
+            ("2025-11-11T16:00:00Z stdin F x", "plain 2025-11-11T16:00:00 INFO -|-|2025-11-11T16:00:00Z stdin F x {}"),
+            ("2025-11-11T16:00:00 stdout F x", "plain 2025-11-11T16:00:00 INFO -|-|2025-11-11T16:00:00 stdout F x {}"),
         ]);
     }
 
@@ -111,9 +111,9 @@ mod tests {
         refuse(
             &Cri,
             &[
-                ("2019-05-07T18:57:50Z stdin F x", "no stdout or stderr"),
-                ("2019-05-07T18:57:50 stdout F x", "no time of RFC 3339"),
-                ("2019-05-07T18:57:50Z", "no stdout or stderr"),
+                ("2025-11-11T16:00:00Z stdin F x", "no stdout or stderr"),
+                ("2025-11-11T16:00:00 stdout F x", "no time of RFC 3339"),
+                ("2025-11-11T16:00:00Z", "no stdout or stderr"),
                 ("", "no time"),
             ],
         );

@@ -8,7 +8,7 @@ use crate::text::Text;
 pub static INFO: FormatInfo = FormatInfo {
     name: "docker_json",
     title: "Container logs of Docker's json-file driver",
-    example: r#"{"log":"the container's own line\n","stream":"stdout","time":"2019-04-01T17:58:33.598656444Z"}"#,
+    example: r#"{"log":"the container's own line\n","stream":"stdout","time":"2025-11-11T16:00:00.598656444Z"}"#,
     fields: &["timestamp", "message", "metadata.stream", "metadata.partial", "metadata.attrs", "metadata.nanos"],
     specification: "https://docs.docker.com/engine/logging/drivers/json-file/",
 };
@@ -47,40 +47,40 @@ mod tests {
     fn whole_partial_and_wrapped_lines() {
         check(&[
             (
-                r#"{"log":"the line\n","stream":"stdout","time":"2019-04-01T17:58:33.598656444Z"}"#,
-                r#"docker_json 2019-04-01T17:58:33.598656Z INFO -|-|the line {"stream":"stdout","nanos":444}"#,
+                r#"{"log":"the line\n","stream":"stdout","time":"2025-11-11T16:00:00.598656444Z"}"#,
+                r#"docker_json 2025-11-11T16:00:00.598656Z INFO -|-|the line {"stream":"stdout","nanos":444}"#,
             ),
             (
-                r#"{"log":"goes on","stream":"stderr","attrs":{"tag":"x"},"time":"2019-04-01T17:58:33Z"}"#,
-                r#"docker_json 2019-04-01T17:58:33 INFO -|-|goes on {"stream":"stderr","attrs":{"tag":"x"},"partial":true}"#,
+                r#"{"log":"goes on","stream":"stderr","attrs":{"tag":"x"},"time":"2025-11-11T16:00:00Z"}"#,
+                r#"docker_json 2025-11-11T16:00:00 INFO -|-|goes on {"stream":"stderr","attrs":{"tag":"x"},"partial":true}"#,
             ),
             (
-                r#"{"log":"a\\n","stream":"stdout","time":"2019-04-01T17:58:33Z"}"#,
-                r#"docker_json 2019-04-01T17:58:33 INFO -|-|a\n {"stream":"stdout","partial":true}"#,
+                r#"{"log":"a\\n","stream":"stdout","time":"2025-11-11T16:00:00Z"}"#,
+                r#"docker_json 2025-11-11T16:00:00 INFO -|-|a\n {"stream":"stdout","partial":true}"#,
             ),
             (
-                r#"{"log":"{\"level\":\"error\",\"message\":\"in\",\"time\":\"2019-04-01T00:00:00Z\",\"stream\":\"x\"}\n","stream":"stdout","time":"2019-04-01T17:58:33Z"}"#,
-                r#"docker_json 2019-04-01T17:58:33 ERROR -|-|in {"stream":"stdout","stream_2":"x","inner":{"timestamp":"2019-04-01T00:00:00.000000Z"}}"#,
+                r#"{"log":"{\"level\":\"error\",\"message\":\"in\",\"time\":\"2025-11-11T15:59:59Z\",\"stream\":\"x\"}\n","stream":"stdout","time":"2025-11-11T16:00:00Z"}"#,
+                r#"docker_json 2025-11-11T16:00:00 ERROR -|-|in {"stream":"stdout","stream_2":"x","inner":{"timestamp":"2025-11-11T15:59:59.000000Z"}}"#,
             ),
             (
-                r#"{"log":"10.0.0.1 - - [10/Oct/2000:13:55:36 +0000] \"GET / HTTP/1.1\" 500 5\n","stream":"stdout","time":"2019-04-01T17:58:33Z"}"#,
-                r#"docker_json 2019-04-01T17:58:33 ERROR -|-|GET / HTTP/1.1 {"stream":"stdout","client":"10.0.0.1","method":"GET","path":"/","protocol":"HTTP/1.1","status":500,"bytes":5,"inner":{"timestamp":"2000-10-10T13:55:36.000000Z"}}"#,
+                r#"{"log":"10.0.0.1 - - [10/Oct/2000:13:55:36 +0000] \"GET / HTTP/1.1\" 500 5\n","stream":"stdout","time":"2025-11-11T16:00:00Z"}"#,
+                r#"docker_json 2025-11-11T16:00:00 ERROR -|-|GET / HTTP/1.1 {"stream":"stdout","client":"10.0.0.1","method":"GET","path":"/","protocol":"HTTP/1.1","status":500,"bytes":5,"inner":{"timestamp":"2000-10-10T13:55:36.000000Z"}}"#,
             ),
             (
-                r#"{"log":"[WARN] careful\n","stream":"stdout","time":"2019-04-01T17:58:33Z"}"#,
-                r#"docker_json 2019-04-01T17:58:33 WARN -|-|[WARN] careful {"stream":"stdout"}"#,
+                r#"{"log":"[WARN] careful\n","stream":"stdout","time":"2025-11-11T16:00:00Z"}"#,
+                r#"docker_json 2025-11-11T16:00:00 WARN -|-|[WARN] careful {"stream":"stdout"}"#,
             ),
             (
-                r#"{"log":{"level":"info"},"stream":"stdout","time":"2019-04-01T17:58:33Z"}"#,
-                r#"json 2019-04-01T17:58:33 INFO -|-|- {"stream":"stdout"}"#,
+                r#"{"log":{"level":"info"},"stream":"stdout","time":"2025-11-11T16:00:00Z"}"#,
+                r#"json 2025-11-11T16:00:00 INFO -|-|- {"stream":"stdout"}"#,
             ),
             (
-                r#"{"log":"x","stream":"stdin","time":"2019-04-01T17:58:33Z"}"#,
-                r#"json 2019-04-01T17:58:33 INFO -|-|x {"stream":"stdin"}"#,
+                r#"{"log":"x","stream":"stdin","time":"2025-11-11T16:00:00Z"}"#,
+                r#"json 2025-11-11T16:00:00 INFO -|-|x {"stream":"stdin"}"#,
             ),
             (
-                r#"{"log":"x","stream":"stdout","time":"2019-04-01T17:58:33Z","more":1}"#,
-                r#"json 2019-04-01T17:58:33 INFO -|-|x {"stream":"stdout","more":1}"#,
+                r#"{"log":"x","stream":"stdout","time":"2025-11-11T16:00:00Z","more":1}"#,
+                r#"json 2025-11-11T16:00:00 INFO -|-|x {"stream":"stdout","more":1}"#,
             ),
             (
                 r#"{"message":"{\"msg\":\"inner\",\"level\":\"error\",\"host\":\"h\"}","level":"info","host":"outer"}"#,
@@ -96,11 +96,11 @@ mod tests {
             &DockerJson,
             &[
                 (
-                    r#"{"log":{"level":"info"},"stream":"stdout","time":"2019-04-01T17:58:33Z"}"#,
+                    r#"{"log":{"level":"info"},"stream":"stdout","time":"2025-11-11T16:00:00Z"}"#,
                     "not log, stream and time",
                 ),
                 (r#"{"log":"x","stream":"stdout","time":"yesterday"}"#, "not log, stream and time"),
-                (r#"{"log":"x","stream":"stdout","time":"2019-04-01T17:58:33Z""#, "malformed json"),
+                (r#"{"log":"x","stream":"stdout","time":"2025-11-11T16:00:00Z""#, "malformed JSON"),
             ],
         );
     }

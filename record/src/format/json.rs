@@ -99,7 +99,7 @@ impl<'a> Slots<'a> {
             true => self.set &= !(1 << slot),
             false => self.set |= 1 << slot,
         }
-        let flags = u32::from(value.tidy) * TIDY | u32::from(value.escaped) * ESCAPED;
+        let flags = if value.tidy { TIDY } else { 0 } | if value.escaped { ESCAPED } else { 0 };
         self.packed[slot] = (end as u32, value.raw.len() as u32 | flags);
     }
 
@@ -433,7 +433,7 @@ mod tests {
         refuse(
             &Json,
             &[
-                (r#"{"a":1"#, "malformed_json malformed json: the text ends too early"),
+                (r#"{"a":1"#, "malformed_json malformed JSON: the text ends too early"),
                 (r#"{"a":1}}"#, "text after the value"),
                 (r#"{"metadata":{"a":1,}}"#, "a key in double quotes"),
                 ("", "the text ends too early"),

@@ -45,6 +45,7 @@ pub const APPLICATIONS: std::ops::Range<usize> = 19..25;
 pub const MESSAGES: std::ops::Range<usize> = 25..31;
 pub const TIME: usize = 3;
 pub const T: usize = 5;
+pub const DATE: usize = 6;
 pub const LOG_LEVEL: usize = 12;
 pub const HOST: usize = 16;
 pub const HOST_NAME: usize = 18;
@@ -65,7 +66,7 @@ pub fn slot(key: &[u8]) -> Option<usize> {
         (3, b"msg") => 26,
         (3, b"log") => LOG,
         (4, b"time") => TIME,
-        (4, b"date") => 6,
+        (4, b"date") => DATE,
         (4, b"host") => HOST,
         (4, b"body") => 28,
         (4, b"text") => 29,

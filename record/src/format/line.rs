@@ -59,6 +59,7 @@ impl Reject {
         let before = &line[..(error.column - 1).min(line.len())];
         let message = match error.code {
             "format_mismatch" => error.to_string(),
+            "malformed_json" => format!("malformed JSON: {}", error.reason),
             code => format!("{}: {}", code.replace('_', " "), error.reason),
         };
         let column = match memchr::memrchr(b'\n', before) {

@@ -4,7 +4,7 @@
 //! must begin with a pair, and all but a few words must be pairs: prose with some `key=value` in it is prose.
 
 use super::keys::*;
-use super::scan::closing_quote;
+use super::scan::{EQUALS, NO_KEY, QUOTE, SPACE, closing_quote, word_end};
 use super::{FormatInfo, Malformed, Parser, mismatch};
 use crate::fields::{Context, Fields};
 use crate::text::{
@@ -32,8 +32,8 @@ impl Parser for Logfmt {
     }
 
     fn may_be(&self, line: &[u8]) -> bool {
-        let key = line.iter().position(|&b| b <= b' ' || b == b'=' || b == b'"').map_or(line, |end| &line[..end]);
-        !key.is_empty() && line.get(key.len()) == Some(&b'=') && is_plain_key(key)
+        let end = word_end(line, 0, NO_KEY);
+        line.first().is_some_and(|&b| starts_key(b)) && line.get(end) == Some(&b'=')
     }
 
     fn detect<'a>(&self, line: &'a [u8], context: &Context, out: &mut Fields<'a>) -> Result<&'static str, Malformed> {
@@ -72,7 +72,7 @@ fn parse<'a>(
         }
         let pair = Pair::read(line, at)?;
         if pair.has_value {
-            if detecting && !is_plain_key(pair.key) {
+            if detecting && !(pair.is_plain && starts_key(pair.key[0])) {
                 return Err(("a key that is no word", at));
             }
             pairs += 1;
@@ -105,13 +105,17 @@ struct Pair<'a> {
     /// As it stands there, with its quotes.
     value: &'a [u8],
     has_value: bool,
+    /// Whether the key is made of what programs make keys of.
+    is_plain: bool,
     end: usize,
 }
 
 impl<'a> Pair<'a> {
     fn read(line: &'a [u8], at: usize) -> Result<Pair<'a>, (&'static str, usize)> {
-        let key_end =
-            at + line[at..].iter().position(|&b| b <= b' ' || b == b'=' || b == b'"').unwrap_or(line.len() - at);
+        // Mostly a key is made of letters; then the first byte that is none ends it.
+        let plain_end = word_end(line, at, NO_KEY);
+        let is_plain = line.get(plain_end) == Some(&b'=');
+        let key_end = if is_plain { plain_end } else { word_end(line, plain_end, SPACE | EQUALS | QUOTE) };
         let key = &line[at..key_end];
         if key.is_empty() {
             return Err(("a value without a key", at));
@@ -119,23 +123,21 @@ impl<'a> Pair<'a> {
         match line.get(key_end) {
             Some(b'=') => {}
             Some(b'"') => return Err(("a quote inside a key", key_end)),
-            _ => return Ok(Pair { key, value: b"", has_value: false, end: key_end }),
+            _ => return Ok(Pair { key, value: b"", has_value: false, is_plain, end: key_end }),
         }
         let start = key_end + 1;
         let end = match line.get(start) {
             Some(b'"') => {
                 1 + closing_quote(line, start + 1, |_| true).ok_or(("a quoted value without an end", start))?
             }
-            _ => start + line[start..].iter().position(|&b| b <= b' ').unwrap_or(line.len() - start),
+            _ => word_end(line, start, SPACE),
         };
-        Ok(Pair { key, value: &line[start..end], has_value: true, end })
+        Ok(Pair { key, value: &line[start..end], has_value: true, is_plain, end })
     }
 }
 
-fn is_plain_key(key: &[u8]) -> bool {
-    let starts = |b: u8| b.is_ascii_alphabetic() || matches!(b, b'_' | b'@') || b >= 0x80;
-    let goes_on = |b: u8| starts(b) || b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'/' | b':');
-    starts(key[0]) && key.iter().all(|&b| goes_on(b))
+fn starts_key(b: u8) -> bool {
+    b.is_ascii_alphabetic() || matches!(b, b'_' | b'@') || b >= 0x80
 }
 
 struct Slots<'a> {
@@ -144,7 +146,24 @@ struct Slots<'a> {
     set: u32,
 }
 
+/// Date and time as two fields, as firewalls write them, are shorter than this.
+const JOINED_BYTES_MAX: usize = 48;
+
 impl<'a> Slots<'a> {
+    /// `date=2025-11-11 time=16:00:00` as one text.
+    fn date_and_time<'b>(&self, joined: &'b mut [u8; JOINED_BYTES_MAX]) -> Option<&'b [u8]> {
+        if self.set & bits(TIMES) != 1 << DATE | 1 << TIME {
+            return None;
+        }
+        let (date, time) = (self.values[DATE], self.values[TIME]);
+        let length = date.len() + 1 + time.len();
+        let into = joined.get_mut(..length)?;
+        into[..date.len()].copy_from_slice(date);
+        into[date.len()] = b' ';
+        into[date.len() + 1..].copy_from_slice(time);
+        Some(into)
+    }
+
     fn take_first(&mut self, slots: std::ops::Range<usize>) -> Option<(usize, &'a [u8])> {
         let candidates = self.set & bits(slots);
         if candidates == 0 {
@@ -201,7 +220,13 @@ fn push_quoted(quoted: &[u8], inside: &[u8], json: &mut Vec<u8>) -> bool {
 }
 
 fn fill<'a>(mut slots: Slots<'a>, context: &Context, out: &mut Fields<'a>) {
-    if let Some((slot, value)) = slots.take_first(TIMES) {
+    let mut joined = [0; JOINED_BYTES_MAX];
+    if let Some(instant) =
+        slots.date_and_time(&mut joined).and_then(|text| time::parse(text, context.zone, context.received))
+    {
+        slots.set &= !(1 << DATE | 1 << TIME);
+        out.timestamp = Some(instant.timestamp);
+    } else if let Some((slot, value)) = slots.take_first(TIMES) {
         let text = text(value);
         let instant = match &text {
             Text::Bytes(bytes) => time::parse(bytes, context.zone, context.received),
@@ -274,17 +299,17 @@ mod tests {
                 r#"logfmt 2025-11-11T16:00:00 INFO -|api|listening on "all" {"port":5000}"#,
             ),
             (
-                r#"logger=settings t=2025-04-24T19:51:48.520963849Z level=warn msg="tab\there" version=11.5.2 empty= neg=-5"#,
-                r#"logfmt 2025-04-24T19:51:48.520963Z WARN -|settings|tab	here {"version":"11.5.2","empty":"","neg":-5,"nanos":849,"t":"2025-04-24T19:51:48.520963849Z"}"#,
+                r#"logger=cleanup t=2025-11-11T16:00:00.520963849Z level=warn msg="tab\there" version=11.5.2 empty= neg=-5"#,
+                r#"logfmt 2025-11-11T16:00:00.520963Z WARN -|cleanup|tab	here {"version":"11.5.2","empty":"","neg":-5,"nanos":849,"t":"2025-11-11T16:00:00.520963849Z"}"#,
             ),
             (
-                r#"a=1 b="bar" ƒ=2h3s r="esc\t" d x=sf"#,
-                r#"logfmt now INFO -|-|- {"a":1,"b":"bar","ƒ":"2h3s","r":"esc\t","d":true,"x":"sf"}"#,
+                r#"a=1 b="two" ü=3m r="e\t" d x=5y"#,
+                r#"logfmt now INFO -|-|- {"a":1,"b":"two","ü":"3m","r":"e\t","d":true,"x":"5y"}"#,
             ),
-            (r#"foo="bar=baz x=y""#, r#"logfmt now INFO -|-|- {"foo":"bar=baz x=y"}"#),
+            (r#"q="a=b c=d""#, r#"logfmt now INFO -|-|- {"q":"a=b c=d"}"#),
             (
-                r#"at=info method=GET path="/" host=myapp.herokuapp.com service=18ms status=200"#,
-                r#"logfmt now INFO myapp.herokuapp.com|18ms|- {"at":"info","method":"GET","path":"/","status":200}"#,
+                r#"at=info method=GET path="/" host=shop.example.com service=21ms status=200"#,
+                r#"logfmt now INFO shop.example.com|21ms|- {"at":"info","method":"GET","path":"/","status":200}"#,
             ),
             ("ts=yesterday lvl=loud msg=x", r#"logfmt now INFO -|-|x {"timestamp":"yesterday","level":"loud"}"#),
             (r#"k="bad \x escape" j=2"#, r#"logfmt now INFO -|-|- {"k":"bad \\x escape","j":2}"#),
@@ -314,9 +339,9 @@ mod tests {
             ],
         );
         for (line, want) in [
-            ("foo bar=baz", r#"logfmt now INFO -|-|- {"foo":true,"bar":"baz"}"#),
-            ("y=\"f\\n\"y=g", r#"logfmt now INFO -|-|- {"y":"g"}"#),
-            ("\u{1e} y=g", r#"logfmt now INFO -|-|- {"y":"g"}"#),
+            ("one two=3", r#"logfmt now INFO -|-|- {"one":true,"two":3}"#),
+            ("k=\"v\\n\"k=w", r#"logfmt now INFO -|-|- {"k":"w"}"#),
+            ("\u{1e} k=w", r#"logfmt now INFO -|-|- {"k":"w"}"#),
         ] {
             assert_eq!(read(line.as_bytes(), Mode::Named(&Logfmt), true).as_deref(), Ok(want));
         }

@@ -111,7 +111,7 @@ pub struct Malformed {
 }
 
 /// A line that a scanner refuses, `at` from 0.
-fn mismatch(format: &'static str, reason: &'static str, at: usize) -> Malformed {
+pub fn mismatch(format: &'static str, reason: &'static str, at: usize) -> Malformed {
     Malformed { code: "format_mismatch", format, reason, column: at + 1 }
 }
 

@@ -1,6 +1,6 @@
 //! Nginx's error log.
 //!
-//! `2021/04/01 13:02:31 [error] 31#31: *1 message, client: …, server: …, request: "…", upstream: "…", host: "…"`
+//! `2025/11/11 16:00:00 [error] 31#31: *1 message, client: …, server: …, request: "…", upstream: "…", host: "…"`
 //!
 //! The message is all that follows the connection, as a search for an address or a request looks in it; what it tells of
 //! client and request is metadata besides.
@@ -15,7 +15,7 @@ use crate::time::{Civil, number, scan_clock};
 pub static INFO: FormatInfo = FormatInfo {
     name: "nginx_error",
     title: "Nginx's error log",
-    example: r#"2021/04/01 13:02:31 [error] 31#31: *1 open() "/usr/share/nginx/html/x" failed (2: No such file or directory), client: 172.17.0.1, server: localhost, request: "GET /x HTTP/1.1", host: "localhost:8081""#,
+    example: r#"2025/11/11 16:00:00 [error] 31#31: *1 open() "/srv/www/x" failed (2: No such file or directory), client: 10.0.4.17, server: shop, request: "GET /x HTTP/1.1", host: "shop:8080""#,
     fields: &[
         "timestamp",
         "level",
@@ -57,7 +57,7 @@ fn has_head(line: &[u8]) -> bool {
 
 fn parse<'a>(line: &'a [u8], context: &Context, out: &mut Fields<'a>) -> Result<(), (&'static str, usize)> {
     if !has_head(line) {
-        return Err(("no time as 2021/04/01 13:02:31 before a bracket", 0));
+        return Err(("no time as 2025/11/11 16:00:00 before a bracket", 0));
     }
     out.timestamp = Some(read_time(line, context).ok_or(("a broken time", 0))?);
     let end = find(line, 21, b']').ok_or(("no level in brackets", 21))?;
@@ -147,25 +147,25 @@ mod tests {
     fn lines_as_nginx_writes_them() {
         check(&[
             (
-                r#"2021/04/01 13:02:31 [error] 31#31: *1 open() "/x" failed (2: No such file or directory), client: 172.17.0.1, server: localhost, request: "GET /a"b HTTP/1.1", upstream: "http://10.0.0.1:80/", host: "localhost:8081", referrer: """#,
-                r#"nginx_error 2021-04-01T13:02:31 ERROR -|nginx|open() "/x" failed (2: No such file or directory), client: 172.17.0.1, server: localhost, request: "GET /a"b HTTP/1.1", upstream: "http://10.0.0.1:80/", host: "localhost:8081", referrer: "" {"pid":31,"tid":31,"connection":1,"client":"172.17.0.1","server":"localhost","request":"GET /a\"b HTTP/1.1","upstream":"http://10.0.0.1:80/","host":"localhost:8081"}"#,
+                r#"2025/11/11 16:00:00 [error] 31#31: *1 open() "/x" failed (2: No such file or directory), client: 10.0.4.17, server: shop, request: "GET /a"b HTTP/1.1", upstream: "http://10.0.0.1:80/", host: "shop:8080", referrer: """#,
+                r#"nginx_error 2025-11-11T16:00:00 ERROR -|nginx|open() "/x" failed (2: No such file or directory), client: 10.0.4.17, server: shop, request: "GET /a"b HTTP/1.1", upstream: "http://10.0.0.1:80/", host: "shop:8080", referrer: "" {"pid":31,"tid":31,"connection":1,"client":"10.0.4.17","server":"shop","request":"GET /a\"b HTTP/1.1","upstream":"http://10.0.0.1:80/","host":"shop:8080"}"#,
             ),
             (
-                r#"2021/04/01 13:02:31 [notice] 1#1: using the "epoll" event method"#,
-                r#"nginx_error 2021-04-01T13:02:31 INFO -|nginx|using the "epoll" event method {"pid":1,"tid":1}"#,
+                r#"2025/11/01 16:00:00 [notice] 1#1: using the "epoll" event method"#,
+                r#"nginx_error 2025-11-01T16:00:00 INFO -|nginx|using the "epoll" event method {"pid":1,"tid":1}"#,
             ),
             (
-                "2021/04/01 13:02:31 [emerg] 1#0: bind() to 0.0.0.0:80 failed (98: Address already in use)",
-                r#"nginx_error 2021-04-01T13:02:31 FATAL -|nginx|bind() to 0.0.0.0:80 failed (98: Address already in use) {"pid":1,"tid":0}"#,
+                "2025/11/01 16:00:00 [emerg] 1#0: bind() to 0.0.0.0:80 failed (98: Address already in use)",
+                r#"nginx_error 2025-11-01T16:00:00 FATAL -|nginx|bind() to 0.0.0.0:80 failed (98: Address already in use) {"pid":1,"tid":0}"#,
             ),
             (
-                "2021/04/01 13:02:31 [loud] 1#0: x",
-                "plain 2021-04-01T13:02:31 INFO -|-|2021/04/01 13:02:31 [loud] 1#0: x {}",
+                "2025/11/01 16:00:00 [loud] 1#0: x",
+                "plain 2025-11-01T16:00:00 INFO -|-|2025/11/01 16:00:00 [loud] 1#0: x {}",
             ),
-            ("2021/04/41 13:02:31 [warn] 1#0: x", "plain now WARN -|-|2021/04/41 13:02:31 [warn] 1#0: x {}"),
+            ("2025/11/41 16:00:00 [warn] 1#0: x", "plain now WARN -|-|2025/11/41 16:00:00 [warn] 1#0: x {}"),
             (
-                "2021/04/01 13:02:31 [warn] no pid",
-                "plain 2021-04-01T13:02:31 WARN -|-|2021/04/01 13:02:31 [warn] no pid {}",
+                "2025/11/01 16:00:00 [warn] no pid",
+                "plain 2025-11-01T16:00:00 WARN -|-|2025/11/01 16:00:00 [warn] no pid {}",
             ),
         ]);
     }
@@ -175,11 +175,11 @@ mod tests {
         refuse(
             &NginxError,
             &[
-                ("2021-04-01 13:02:31 [error] 1#1: x", "no time as"),
-                ("2021/04/31 13:02:31 [error] 1#1: x", "a broken time"),
-                ("2021/04/01 13:02:31 [error 1#1: x", "no level"),
-                ("2021/04/01 13:02:31 [error] 1: x", "no pid#tid"),
-                ("2021/04/01 13:02:31 [error] a#b: x", "no numbers"),
+                ("2025-11-11 16:00:00 [error] 1#1: x", "no time as"),
+                ("2025/11/31 16:00:00 [error] 1#1: x", "a broken time"),
+                ("2025/11/11 16:00:00 [error 1#1: x", "no level"),
+                ("2025/11/11 16:00:00 [error] 1: x", "no pid#tid"),
+                ("2025/11/11 16:00:00 [error] a#b: x", "no numbers"),
             ],
         );
     }

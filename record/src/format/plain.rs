@@ -5,7 +5,7 @@ use super::{FormatInfo, Malformed, Parser};
 use crate::fields::{Context, Fields};
 use crate::level::Level;
 use crate::text::Text;
-use crate::time::{Instant, scan_bsd, scan_clf, scan_iso};
+use crate::time::{Instant, number, scan_bsd, scan_clf, scan_iso, scan_rfc2822};
 
 pub static INFO: FormatInfo = FormatInfo {
     name: "plain",
@@ -44,7 +44,7 @@ fn leading_time(line: &[u8], context: &Context) -> Option<(Instant, usize)> {
     let first = *rest.first()?;
     let (instant, length) = if first.is_ascii_digit() {
         let iso = scan_iso(rest).filter(|(_, length)| *length > 10);
-        let (civil, length) = iso.or_else(|| scan_clf(rest))?;
+        let (civil, length) = iso.or_else(|| scan_clf(rest)).or_else(|| scan_rfc2822(rest))?;
         (civil.resolve(context.zone)?, length)
     } else if first.is_ascii_uppercase() {
         let (civil, has_year, length) = scan_bsd(rest)?;
@@ -58,21 +58,36 @@ fn leading_time(line: &[u8], context: &Context) -> Option<(Instant, usize)> {
     };
     let end = bracket + length;
     let ends = match line.get(end) {
-        None | Some(b' ' | b'\t' | b',' | b';' | b'|' | b':') => bracket == 0,
+        None | Some(b',' | b';' | b'|') => bracket == 0,
+        // `[2025-11-11T16:00:00Z INFO main] text`: the bracket may hold more than the time.
+        Some(b' ' | b'\t' | b':') => true,
         Some(b']') => bracket == 1,
         Some(_) => false,
     };
-    ends.then_some((instant, end + bracket))
+    ends.then_some((instant, end + usize::from(line.get(end) == Some(&b']'))))
 }
 
-/// The level among the first words of a text: a word in capitals, one in brackets, or the first before a colon. Where no
-/// time came before, a common word means that this is prose already.
+/// The level among the first words of a text: a word in capitals, one in brackets, the first before a colon, or the first
+/// after a time. Where no time came before, a common word means that this is prose already.
 fn leading_level(text: &[u8], after_time: bool) -> Option<Level> {
     /// Loggers write time, thread, process and logger before the level, hardly more.
     const WORDS_MAX: usize = 5;
     /// And not so far from the head.
     const HEAD_BYTES_MAX: usize = 80;
     let head = &text[..text.len().min(HEAD_BYTES_MAX)];
+    if let [letter @ (b'I' | b'W' | b'E' | b'F'), rest @ ..] = head
+        && number(rest, 0, 4).is_some()
+        && rest.get(4) == Some(&b' ')
+        && rest.get(7) == Some(&b':')
+    {
+        // `W1111 16:00:00.160748 …`: klog.
+        return Some(match letter {
+            b'I' => Level::Info,
+            b'W' => Level::Warn,
+            b'E' => Level::Error,
+            _ => Level::Fatal,
+        });
+    }
     let mut at = 0;
     for word_number in 0..WORDS_MAX {
         while head.get(at).is_some_and(|b| matches!(b, b' ' | b'\t' | b'|' | b'-' | b':' | b',' | b';')) {
@@ -83,7 +98,7 @@ fn leading_level(text: &[u8], after_time: bool) -> Option<Level> {
         if word.is_empty() {
             return None;
         }
-        if let Some(level) = level_word(word, word_number == 0) {
+        if let Some(level) = level_word(word, word_number == 0, after_time) {
             return Some(level);
         }
         if !after_time && word.iter().all(u8::is_ascii_lowercase) {
@@ -94,7 +109,12 @@ fn leading_level(text: &[u8], after_time: bool) -> Option<Level> {
     None
 }
 
-fn level_word(word: &[u8], is_first: bool) -> Option<Level> {
+fn level_word(word: &[u8], is_first: bool, after_time: bool) -> Option<Level> {
+    // `production.ERROR:`
+    let word = match (memchr::memrchr(b'.', word), word) {
+        (Some(point), [.., b':']) if word[point + 1].is_ascii_uppercase() => &word[point + 1..],
+        _ => word,
+    };
     let core_start = word.iter().position(u8::is_ascii_alphabetic)?;
     let core = &word[core_start..];
     let core = &core[..core.iter().position(|b| !b.is_ascii_alphabetic()).unwrap_or(core.len())];
@@ -108,7 +128,7 @@ fn level_word(word: &[u8], is_first: bool) -> Option<Level> {
     }
     let enclosed = matches!((before, after), (Some(b'['), Some(b']')) | (Some(b'<'), Some(b'>')));
     let capitals = core.iter().all(u8::is_ascii_uppercase);
-    let heads = is_first && before.is_none() && after == Some(&b':');
+    let heads = is_first && before.is_none() && (after == Some(&b':') || after_time && after.is_none());
     if !(enclosed || capitals || heads) || matches!(core, b"LOG" | b"log" | b"Log" | b"FINE" | b"fine") && !enclosed {
         return None;
     }
@@ -153,6 +173,35 @@ mod tests {
             ("Jun 31 12:08:33 not a date", "plain now INFO -|-|Jun 31 12:08:33 not a date {}"),
             ("2025-11-11 is a day", "plain now INFO -|-|2025-11-11 is a day {}"),
             ("INFORMATION overload", "plain now INFO -|-|INFORMATION overload {}"),
+            (
+                "W1111 16:00:00.160748       1 a.go:1] x",
+                "plain now WARN -|-|W1111 16:00:00.160748       1 a.go:1] x {}",
+            ),
+            (
+                "[2025-11-11T16:00:00Z INFO  app] x ERROR",
+                "plain 2025-11-11T16:00:00 INFO -|-|[2025-11-11T16:00:00Z INFO  app] x ERROR {}",
+            ),
+            (
+                "[2025-11-11 16:00:00,123: ERROR/Main] x",
+                "plain 2025-11-11T16:00:00.123 ERROR -|-|[2025-11-11 16:00:00,123: ERROR/Main] x {}",
+            ),
+            (
+                "11-Nov-2025 16:00:00.123 WARNING [main] x",
+                "plain 2025-11-11T16:00:00.123 WARN -|-|11-Nov-2025 16:00:00.123 WARNING [main] x {}",
+            ),
+            (
+                "[2025-11-11 16:00:00] production.ERROR: x",
+                "plain 2025-11-11T16:00:00 ERROR -|-|[2025-11-11 16:00:00] production.ERROR: x {}",
+            ),
+            (
+                "Tue Nov 11 16:00:00 2025 OpenVPN started",
+                "plain 2025-11-11T16:00:00 INFO -|-|Tue Nov 11 16:00:00 2025 OpenVPN started {}",
+            ),
+            ("Nov 11 16:00:00 ERROR no host", "plain 2025-11-11T16:00:00 ERROR -|-|Nov 11 16:00:00 ERROR no host {}"),
+            (
+                "2025-11-11T16:00:00Z\terror\tqueue.go:128\tx",
+                "plain 2025-11-11T16:00:00 ERROR -|-|2025-11-11T16:00:00Z\terror\tqueue.go:128\tx {}",
+            ),
         ]);
     }
 }

@@ -47,7 +47,7 @@ pub static PREDEFINED: [Predefined; 15] = [
     predefined(
         "hdfs",
         "Hadoop's distributed file system (HDFS)",
-        "081109 203615 148 INFO dfs.DataNode$PacketResponder: PacketResponder 1 for block blk_38865049064139660 terminating",
+        "251111 160000 148 INFO dfs.DataNode$DataXceiver: Received block blk_1073741825 of size 134217728 from 10.0.4.17",
         &["timestamp", "level", "message", "metadata.thread", "metadata.component"],
         r#"^(?P<timestamp>\d{6} \d{6}) (?P<thread__int>\d+) (?P<level>\w+) (?P<component>[^\s:]+): (?P<message>.*)$"#,
         Some("%y%m%d %H%M%S"),
@@ -55,7 +55,7 @@ pub static PREDEFINED: [Predefined; 15] = [
     predefined(
         "hadoop",
         "Hadoop, YARN and MapReduce",
-        "2015-10-18 18:01:47,978 INFO [main] org.apache.hadoop.mapreduce.v2.app.MRAppMaster: Created MRAppMaster for application appattempt_1445144423722_0020_000001",
+        "2025-11-11 16:00:00,978 INFO [main] org.apache.hadoop.yarn.client.RMProxy: Connecting to ResourceManager at rm/10.0.4.2:8032",
         &["timestamp", "level", "message", "metadata.thread", "metadata.class"],
         r#"^(?P<timestamp>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) (?P<level>[A-Z]+) +\[(?P<thread>.*?)\] (?P<class>[\w.$]+): (?P<message>.*)$"#,
         None,
@@ -63,7 +63,7 @@ pub static PREDEFINED: [Predefined; 15] = [
     predefined(
         "spark",
         "Apache Spark",
-        "17/06/09 20:10:40 INFO executor.CoarseGrainedExecutorBackend: Registered signal handlers for [TERM, HUP, INT]",
+        "25/11/11 16:00:00 INFO scheduler.DAGScheduler: Job 7 finished: collect at app.py:31, took 0.153 s",
         &["timestamp", "level", "message", "metadata.class"],
         r#"^(?P<timestamp>\d\d/\d\d/\d\d \d\d:\d\d:\d\d) (?P<level>[A-Z]+) +(?P<class>[\w.$]+): (?P<message>.*)$"#,
         Some("%y/%m/%d %H:%M:%S"),
@@ -71,7 +71,7 @@ pub static PREDEFINED: [Predefined; 15] = [
     predefined(
         "zookeeper",
         "Apache ZooKeeper",
-        "2015-07-29 17:41:44,747 - INFO  [QuorumPeer[myid=1]/0:0:0:0:0:0:0:0:2181:FastLeaderElection@774] - Notification time out: 3200",
+        "2025-11-11 16:00:00,747 - INFO  [NIOServerCxn.Factory:0.0.0.0/0.0.0.0:2181:NIOServerCnxn@1008] - Closed socket connection for client /10.0.4.17:41207",
         &["timestamp", "level", "message", "metadata.myid", "metadata.thread", "metadata.class", "metadata.line"],
         r#"^(?P<timestamp>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) (?:\[myid:(?P<myid>.*?)\] )?- (?P<level>[A-Z]+) +\[(?P<thread>.*):(?P<class>[^:\]@]*)@(?P<line__int>\d+)\] - (?P<message>.*)$"#,
         None,
@@ -79,7 +79,7 @@ pub static PREDEFINED: [Predefined; 15] = [
     predefined(
         "openstack",
         "OpenStack (oslo.log)",
-        "2017-05-16 00:00:00.008 25746 INFO nova.osapi_compute.wsgi.server [req-38101a0b-2096-447d-96ea-a692162415ae 113d3a99c3da401fbd62cc2caa5b96d2 - - -] 10.11.10.1 status: 200",
+        "2025-11-11 16:00:00.008 2931 INFO nova.compute.manager [req-7d1f0c1e-51a5-4d0e-9f2c-1f6a2c6f4f11 demo demo - - -] Took 4.21 seconds to build instance.",
         &["timestamp", "level", "message", "metadata.file", "metadata.pid", "metadata.component", "metadata.request"],
         r#"^(?:(?P<file>\S+\.log\S*) )?(?P<timestamp>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}) (?P<pid__int>\d+) (?P<level>[A-Z]+) (?P<component>\S+) \[(?P<request>[^\]]*)\] (?P<message>.*)$"#,
         None,
@@ -111,7 +111,7 @@ pub static PREDEFINED: [Predefined; 15] = [
     predefined(
         "klog",
         "Go's klog and glog (Kubernetes)",
-        "W0928 06:52:05.160748       1 client_config.go:543] Neither --kubeconfig nor --master was specified",
+        "W1111 16:00:00.160748       1 reflector.go:424] watch of ConfigMap ended with an error",
         &["timestamp", "level", "message", "metadata.thread", "metadata.file", "metadata.line"],
         r#"^(?P<level>[IWEFD])(?P<timestamp>\d{4} \d\d:\d\d:\d\d\.\d+) +(?P<thread__int>\d+) (?P<file>[^:\]]+):(?P<line__int>\d+)\] (?P<message>.*)$"#,
         Some("%m%d %H:%M:%S.%f"),
@@ -159,7 +159,7 @@ pub static PREDEFINED: [Predefined; 15] = [
     predefined(
         "haproxy",
         "HAProxy's HTTP log, without syslog's head",
-        r#"141.35.244.171:53332 [25/Feb/2019:16:19:48.143] prod_http_in~ bk_admin/nginx_1 0/0/7/1457/1487 200 11394 - - ---- 4/4/1/1/0 0/0 "GET /admin HTTP/1.1""#,
+        r#"10.0.4.17:53332 [11/Nov/2025:16:00:00.143] www~ shop/web3 0/0/1/45/47 200 212 - - ---- 4/4/1/1/0 0/0 "GET /admin HTTP/1.1""#,
         &[
             "timestamp",
             "level",
@@ -201,20 +201,20 @@ mod tests {
     }
 
     const EXAMPLES_READ: &[&str] = &[
-        r#"hdfs 2008-11-09T20:36:15 INFO -|-|PacketResponder 1 for block blk_38865049064139660 terminating {"thread":148,"component":"dfs.DataNode$PacketResponder"}"#,
-        r#"hadoop 2015-10-18T18:01:47.978 INFO -|-|Created MRAppMaster for application appattempt_1445144423722_0020_000001 {"thread":"main","class":"org.apache.hadoop.mapreduce.v2.app.MRAppMaster"}"#,
-        r#"spark 2017-06-09T20:10:40 INFO -|-|Registered signal handlers for [TERM, HUP, INT] {"class":"executor.CoarseGrainedExecutorBackend"}"#,
-        r#"zookeeper 2015-07-29T17:41:44.747 INFO -|-|Notification time out: 3200 {"thread":"QuorumPeer[myid=1]/0:0:0:0:0:0:0:0:2181","class":"FastLeaderElection","line":774}"#,
-        r#"openstack 2017-05-16T00:00:00.008 INFO -|-|10.11.10.1 status: 200 {"pid":25746,"component":"nova.osapi_compute.wsgi.server","request":"req-38101a0b-2096-447d-96ea-a692162415ae 113d3a99c3da401fbd62cc2caa5b96d2 - - -"}"#,
+        r#"hdfs 2025-11-11T16:00:00 INFO -|-|Received block blk_1073741825 of size 134217728 from 10.0.4.17 {"thread":148,"component":"dfs.DataNode$DataXceiver"}"#,
+        r#"hadoop 2025-11-11T16:00:00.978 INFO -|-|Connecting to ResourceManager at rm/10.0.4.2:8032 {"thread":"main","class":"org.apache.hadoop.yarn.client.RMProxy"}"#,
+        r#"spark 2025-11-11T16:00:00 INFO -|-|Job 7 finished: collect at app.py:31, took 0.153 s {"class":"scheduler.DAGScheduler"}"#,
+        r#"zookeeper 2025-11-11T16:00:00.747 INFO -|-|Closed socket connection for client /10.0.4.17:41207 {"thread":"NIOServerCxn.Factory:0.0.0.0/0.0.0.0:2181","class":"NIOServerCnxn","line":1008}"#,
+        r#"openstack 2025-11-11T16:00:00.008 INFO -|-|Took 4.21 seconds to build instance. {"pid":2931,"component":"nova.compute.manager","request":"req-7d1f0c1e-51a5-4d0e-9f2c-1f6a2c6f4f11 demo demo - - -"}"#,
         r#"log4j 2025-11-11T16:00:00.123 INFO -|-|3 connections left {"thread":"main","class":"com.example.Pool"}"#,
         r#"logback 2025-11-11T15:00:00.123 WARN -|orders|out of stock {"pid":4711,"thread":"nio-8080-exec-1","class":"c.e.shop.OrderController"}"#,
         r#"python 2025-11-11T16:00:00.123 ERROR -|-|out of stock {"name":"shop.orders"}"#,
-        r#"klog 2025-09-28T06:52:05.160748Z WARN -|-|Neither --kubeconfig nor --master was specified {"thread":1,"file":"client_config.go","line":543}"#,
+        r#"klog 2025-11-11T16:00:00.160748Z WARN -|-|watch of ConfigMap ended with an error {"thread":1,"file":"reflector.go","line":424}"#,
         r#"rails 2025-11-11T16:00:00.123456Z INFO -|-|Started GET "/" for 127.0.0.1 {"pid":4711}"#,
         r#"postgres 2025-11-11T16:00:00.123 ERROR -|-|relation "orders" does not exist at character 15 {"pid":4711,"user":"app","database":"shop"}"#,
         r#"mysql 2025-11-11T16:00:00.123456Z WARN -|-|CA certificate ca.pem is self signed. {"thread":0,"code":"MY-010068","subsystem":"Server"}"#,
         r#"redis 2025-11-11T16:00:00.123 WARN -|-|WARNING Memory overcommit must be enabled {"pid":1,"role":"M"}"#,
         r#"java_gc 2025-11-11T16:00:00.123 INFO -|-|GC(0) Pause Young (Normal) {"uptime":"0.005s","tags":"gc,start"}"#,
-        r#"haproxy 2019-02-25T16:19:48.143 INFO -|-|GET /admin HTTP/1.1 {"client":"141.35.244.171","port":53332,"frontend":"prod_http_in~","backend":"bk_admin","server":"nginx_1","timers":"0/0/7/1457/1487","status":200,"bytes":11394,"state":"----","connections":"4/4/1/1/0","queues":"0/0"}"#,
+        r#"haproxy 2025-11-11T16:00:00.143 INFO -|-|GET /admin HTTP/1.1 {"client":"10.0.4.17","port":53332,"frontend":"www~","backend":"shop","server":"web3","timers":"0/0/1/45/47","status":200,"bytes":212,"state":"----","connections":"4/4/1/1/0","queues":"0/0"}"#,
     ];
 }

@@ -12,7 +12,7 @@ use super::{FormatInfo, Malformed, Parser, mismatch, syslog_rfc5424};
 use crate::fields::{Context, Fields};
 use crate::level::Level;
 use crate::text::Text;
-use crate::time::{Instant, scan_bsd, scan_iso};
+use crate::time::{Instant, is_weekday, scan_bsd, scan_iso};
 
 pub static INFO: FormatInfo = FormatInfo {
     name: "syslog_rfc3164",
@@ -48,7 +48,8 @@ impl Parser for Rfc3164 {
     fn may_be(&self, line: &[u8]) -> bool {
         match line {
             [b'<', ..] => !syslog_rfc5424::has_version(line),
-            [b'A'..=b'Z', b'a'..=b'z', b'a'..=b'z', b' ', ..] => true,
+            // With a weekday it is the time of ctime, which programs write at the head of what is no syslog.
+            [a @ b'A'..=b'Z', b @ b'a'..=b'z', c @ b'a'..=b'z', b' ', ..] => !is_weekday(&[*a, *b, *c]),
             [_, _, _, _, b'-', _, _, b'-', _, _, b'T', ..] => true,
             _ => false,
         }
@@ -100,13 +101,17 @@ fn parse<'a>(
     if has_host {
         let (host, end) = token(line, at);
         let is_host = Level::from_name(host).is_none() && host != b"stdout" && host != b"stderr";
-        if detecting && is_iso && !has_priority && !is_host {
+        if detecting && !has_priority && !is_host {
             return Err(("something else where a host would stand", at));
         }
         if host != b"-" {
             out.source = Text::Bytes(host);
         }
         at = skip_blanks(line, end);
+        // `host : %ASA-6-302016: …`
+        if line.get(at..at + 2) == Some(b": ") {
+            at = skip_blanks(line, at + 2);
+        }
     }
     // Many programs begin their lines with such a time: only a tag in its place shows that it is syslog.
     let tag = Tag::read(line, at);
@@ -315,40 +320,40 @@ mod tests {
                 r#"syslog_rfc3164 2025-10-11T22:14:15 FATAL mymachine|su|'su root' failed for lonvick on /dev/pts/8 {"facility":4,"severity":2,"procid":4711}"#,
             ),
             (
-                "Jun  3 12:08:33 abcd systemd[1]: Starting Update",
-                r#"syslog_rfc3164 2025-06-03T12:08:33 INFO abcd|systemd|Starting Update {"procid":1}"#,
+                "Jun  4 12:08:33 web1 systemd[1]: Started the shop",
+                r#"syslog_rfc3164 2025-06-04T12:08:33 INFO web1|systemd|Started the shop {"procid":1}"#,
             ),
             (
-                "Oct 11 22:14:15 combo sshd(pam_unix)[19939]: authentication failure; logname=",
-                r#"syslog_rfc3164 2025-10-11T22:14:15 INFO combo|sshd(pam_unix)|authentication failure; logname= {"procid":19939}"#,
+                "Oct 11 22:14:15 vault login(pam_unix)[2204]: session opened for user=ann",
+                r#"syslog_rfc3164 2025-10-11T22:14:15 INFO vault|login(pam_unix)|session opened for user=ann {"procid":2204}"#,
             ),
             (
-                "Mar 16 00:01:25 evita postfix/smtpd[1713]: connect from x[1.2.3.4]",
-                r#"syslog_rfc3164 2026-03-16T00:01:25 INFO evita|postfix/smtpd|connect from x[1.2.3.4] {"procid":1713}"#,
+                "Mar 17 00:01:25 mx1 postfix/qmgr[88]: removed from x[1.2.3.4]",
+                r#"syslog_rfc3164 2026-03-17T00:01:25 INFO mx1|postfix/qmgr|removed from x[1.2.3.4] {"procid":88}"#,
             ),
             (
                 "Aug 16 00:10:45 mac Google Chrome Helper[85294]: crashed",
                 r#"syslog_rfc3164 2025-08-16T00:10:45 INFO mac|Google Chrome Helper|crashed {"procid":85294}"#,
             ),
             (
-                "Jun 19 04:09:11 combo syslogd 1.4.1: restart.",
-                "syslog_rfc3164 2025-06-19T04:09:11 INFO combo|syslogd 1.4.1|restart. {}",
+                "Jun 19 04:09:11 vault syslogd 1.5.0: restart.",
+                "syslog_rfc3164 2025-06-19T04:09:11 INFO vault|syslogd 1.5.0|restart. {}",
             ),
             (
-                "Jun 19 04:09:11 combo last message repeated 2 times",
-                "syslog_rfc3164 2025-06-19T04:09:11 INFO combo|-|last message repeated 2 times {}",
+                "Jun 19 04:09:11 vault last message repeated 2 times",
+                "syslog_rfc3164 2025-06-19T04:09:11 INFO vault|-|last message repeated 2 times {}",
             ),
             (
                 "Jun 19 04:09:11 last message repeated 2 times",
                 "syslog_rfc3164 2025-06-19T04:09:11 INFO -|-|last message repeated 2 times {}",
             ),
             (
-                "<133>Jun 13 16:33:35 haproxy[73411]: Proxy started.",
-                r#"syslog_rfc3164 2025-06-13T16:33:35 INFO -|haproxy|Proxy started. {"facility":16,"severity":5,"procid":73411}"#,
+                "<133>Jun 14 08:00:01 keepalived[411]: Entering MASTER state",
+                r#"syslog_rfc3164 2025-06-14T08:00:01 INFO -|keepalived|Entering MASTER state {"facility":16,"severity":5,"procid":411}"#,
             ),
             (
-                "<190>*Apr 15 2007 21:28:13: %PIX-6-302014: Teardown TCP",
-                r#"syslog_rfc3164 2007-04-15T21:28:13 INFO -|%PIX-6-302014|Teardown TCP {"facility":23,"severity":6}"#,
+                "<190>*Apr 16 2017 21:28:13: %ASA-6-302016: Teardown UDP",
+                r#"syslog_rfc3164 2017-04-16T21:28:13 INFO -|%ASA-6-302016|Teardown UDP {"facility":23,"severity":6}"#,
             ),
             (
                 "<189>45: router1: Mar  1 18:46:11: %SYS-5-CONFIG_I: x",
@@ -359,32 +364,32 @@ mod tests {
                 r#"syslog_rfc3164 2026-03-01T18:46:11.123 INFO -|%SYS-5-CONFIG_I|Configured from console {"facility":23,"severity":5,"sequence":45}"#,
             ),
             (
-                "<190>Apr 15 21:28:13 2007 linksys app: msg",
-                r#"syslog_rfc3164 2007-04-15T21:28:13 INFO linksys|app|msg {"facility":23,"severity":6}"#,
+                "<190>Apr 16 21:28:13 2017 router app: up",
+                r#"syslog_rfc3164 2017-04-16T21:28:13 INFO router|app|up {"facility":23,"severity":6}"#,
             ),
             (
-                "<7>2006-11-10T10:43:21.156+02:00 bzorp openvpn[2499]: PTHREAD support initialized",
-                r#"syslog_rfc3164 2006-11-10T08:43:21.156 DEBUG bzorp|openvpn|PTHREAD support initialized {"facility":0,"severity":7,"procid":2499}"#,
+                "<7>2016-11-10T10:43:21.156+02:00 gw1 openvpn[71]: tun0 is up",
+                r#"syslog_rfc3164 2016-11-10T08:43:21.156 DEBUG gw1|openvpn|tun0 is up {"facility":0,"severity":7,"procid":71}"#,
             ),
             (
-                "2006-11-10T10:43:21.156123+02:00 bzorp openvpn[2499]: PTHREAD support initialized",
-                r#"syslog_rfc3164 2006-11-10T08:43:21.156123Z INFO bzorp|openvpn|PTHREAD support initialized {"procid":2499}"#,
+                "2016-11-10T10:43:21.156123+02:00 gw1 openvpn[71]: tun0 is up",
+                r#"syslog_rfc3164 2016-11-10T08:43:21.156123Z INFO gw1|openvpn|tun0 is up {"procid":71}"#,
             ),
             (
                 "<15> openvpn[2499]: no time",
                 r#"syslog_rfc3164 now DEBUG -|openvpn|no time {"facility":1,"severity":7,"procid":2499}"#,
             ),
             (
-                "<13>Feb 13 20:07:26 host root[8539]:no blank",
-                r#"syslog_rfc3164 2026-02-13T20:07:26 INFO host|root|no blank {"facility":1,"severity":5,"procid":8539}"#,
+                "<13>Feb 14 20:07:26 host root[39]:no blank",
+                r#"syslog_rfc3164 2026-02-14T20:07:26 INFO host|root|no blank {"facility":1,"severity":5,"procid":39}"#,
             ),
             (
-                r#"<46>Jan  5 15:33:03 host rsyslogd:  [origin software="rsyslogd" swVersion="8.32.0"] start"#,
-                r#"syslog_rfc3164 2026-01-05T15:33:03 INFO host|rsyslogd|start {"facility":5,"severity":6,"structured_data":{"origin":{"software":"rsyslogd","swVersion":"8.32.0"}}}"#,
+                r#"<46>Jan  6 15:33:03 host rsyslogd:  [origin software="rsyslogd" swVersion="8.2302.0"] start"#,
+                r#"syslog_rfc3164 2026-01-06T15:33:03 INFO host|rsyslogd|start {"facility":5,"severity":6,"structured_data":{"origin":{"software":"rsyslogd","swVersion":"8.2302.0"}}}"#,
             ),
-            ("Jun  3 12:08:33 - - Starting", "syslog_rfc3164 2025-06-03T12:08:33 INFO -|-|Starting {}"),
-            ("Jun  3 12:08:33 host", "syslog_rfc3164 2025-06-03T12:08:33 INFO host|-|- {}"),
-            ("Jun  3 12:08:33", "syslog_rfc3164 2025-06-03T12:08:33 INFO -|-|- {}"),
+            ("Jun  4 12:08:33 - - Starting", "syslog_rfc3164 2025-06-04T12:08:33 INFO -|-|Starting {}"),
+            ("Jun  4 12:08:33 host", "syslog_rfc3164 2025-06-04T12:08:33 INFO host|-|- {}"),
+            ("Jun  4 12:08:33", "syslog_rfc3164 2025-06-04T12:08:33 INFO -|-|- {}"),
             ("Feb 29 12:00:00 host app: a leap day", "syslog_rfc3164 2024-02-29T12:00:00 INFO host|app|a leap day {}"),
             ("Dec 31 23:59:59 host app: last year", "syslog_rfc3164 2025-12-31T23:59:59 INFO host|app|last year {}"),
             (
@@ -399,8 +404,16 @@ mod tests {
                 "2024-01-01T00:00:00Z started all things at once",
                 "plain 2024-01-01T00:00:00 INFO -|-|2024-01-01T00:00:00Z started all things at once {}",
             ),
-            ("Foo  3 12:08:33 host app: x", "plain now INFO -|-|Foo  3 12:08:33 host app: x {}"),
+            ("Foo  4 12:08:33 host app: x", "plain now INFO -|-|Foo  4 12:08:33 host app: x {}"),
             ("Jun 31 12:08:33 host app: x", "plain now INFO -|-|Jun 31 12:08:33 host app: x {}"),
+            (
+                "<166>Nov 11 2025 16:00:00 fw1 : %ASA-6-302016: Teardown UDP",
+                r#"syslog_rfc3164 2025-11-11T16:00:00 INFO fw1|%ASA-6-302016|Teardown UDP {"facility":20,"severity":6}"#,
+            ),
+            (
+                r#"<189>date=2025-11-11 time=16:00:00 devname="fw1" level=warning"#,
+                r#"syslog_rfc3164 2025-11-11T16:00:00 WARN -|-|date=2025-11-11 time=16:00:00 devname="fw1" level=warning {"facility":23,"severity":5,"devname":"fw1","outer":{"level":"INFO"}}"#,
+            ),
         ]);
     }
 

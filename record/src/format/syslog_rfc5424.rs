@@ -242,12 +242,12 @@ mod tests {
                 r#"syslog_rfc5424 2025-02-11T12:31:28 INFO host|app|no structured data {"facility":1,"severity":6,"procid":1,"msgid":"m"}"#,
             ),
             (
-                "<165>1 2023-06-03T17:42:32Z host",
-                r#"syslog_rfc5424 2023-06-03T17:42:32 INFO host|-|- {"facility":20,"severity":5}"#,
+                "<165>1 2023-06-04T17:42:32Z host",
+                r#"syslog_rfc5424 2023-06-04T17:42:32 INFO host|-|- {"facility":20,"severity":5}"#,
             ),
             (
-                "1 2023-06-03T17:42:32Z host app 12345 ID47 - without a priority",
-                r#"syslog_rfc5424 2023-06-03T17:42:32 INFO host|app|without a priority {"procid":12345,"msgid":"ID47"}"#,
+                "1 2023-06-04T17:42:32Z host app 12345 ID47 - without a priority",
+                r#"syslog_rfc5424 2023-06-04T17:42:32 INFO host|app|without a priority {"procid":12345,"msgid":"ID47"}"#,
             ),
             (
                 r#"<29>1 2006-01-02T15:04:05Z host app - - [meta a="b]c"] lenient"#,

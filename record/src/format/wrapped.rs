@@ -3,7 +3,8 @@
 //!
 //! The inner gives message and level; timestamp, source and application stay the outer's where it has them. What is
 //! displaced is kept: the outer level as `metadata.outer.level`, of the inner the others as `metadata.inner.…`. Both
-//! metadata are one in the end. An inner log without a message is none: its text is the message.
+//! metadata are one in the end. Of an inner log without a message the text is the message, in the lines of containers and
+//! syslog; in JSON it is data, and stays closed.
 
 use super::{Parser, access, apache_error, cri, docker_json, json, logfmt, nginx_error, plain};
 use super::{syslog_rfc3164, syslog_rfc5424};
@@ -78,7 +79,7 @@ impl Wrapped {
         let inner_context = Context { source: "-", application: "-", ..context.clone() };
         let opened = std::iter::once(parser)
             .chain(tries.skip(1))
-            .any(|parser| read(parser, inner_text, &inner_context, &mut inner));
+            .any(|parser| read(parser, inner_text, carries_lines, &inner_context, &mut inner));
         let done = if opened {
             let message = std::mem::take(&mut inner.message);
             outer.meta.set_ascii(outer.meta.is_ascii() && inner.meta.is_ascii());
@@ -112,10 +113,15 @@ fn may_be_object(text: &[u8]) -> bool {
     text.trim_ascii_start().starts_with(b"{")
 }
 
-/// Reads an inner log; true when it is one with a message.
-fn read<'a>(parser: &dyn Parser, text: &'a [u8], context: &Context, inner: &mut Fields<'a>) -> bool {
-    if parser.detect(text, context, inner).is_ok() && !inner.message.is_empty() {
-        return true;
+/// Reads an inner log; true when it is one.
+fn read<'a>(parser: &dyn Parser, text: &'a [u8], keeps_text: bool, context: &Context, inner: &mut Fields<'a>) -> bool {
+    if parser.detect(text, context, inner).is_ok() {
+        if inner.message.is_empty() && keeps_text {
+            inner.message = Text::Bytes(text);
+        }
+        if !inner.message.is_empty() {
+            return true;
+        }
     }
     inner.reset();
     false

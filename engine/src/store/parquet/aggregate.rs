@@ -1,6 +1,7 @@
 //! Counts, histograms and facets: from kept counts wherever they say enough, else from the rows, in parallel.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 use record::filter::{Columns, MetaPath, MetaValue};
@@ -10,7 +11,7 @@ use super::file::DataFile;
 use super::grams::Needles;
 use super::memory::Chunk;
 use super::query::Snapshot;
-use super::scan::{Run, select};
+use super::scan::{Run, read_rows, select};
 use super::schema::{APPLICATION, ColumnSet, LEVEL, SOURCE, TIMESTAMP, TypedColumn};
 use super::tally::{MINUTE_MICROS, Tally, ValueCounts, add_to};
 use super::wanted::{Wanted, metadata_columns};
@@ -18,8 +19,14 @@ use crate::store::{Counts, FacetField, Facets, Histogram, QueryError, Stop};
 
 /// A histogram whose interval is left open has at most this many buckets: what a chart of a screen's width can show.
 const BUCKETS_MAX: i64 = 200;
-/// Distinct values of one facet, about: of a field with more, nobody wants to see the commonest.
-const VALUES_MAX: usize = 1_000_000;
+/// A histogram whose interval is given may have more, per thread: a second of each hour of ten years.
+const BUCKETS_GIVEN_MAX: usize = 100_000;
+/// What they take, about, when there are too many.
+const BUCKETS_BYTES: usize = BUCKETS_GIVEN_MAX * 80;
+/// Distinct values of one facet, per thread: of a field with more, nobody wants to see the commonest.
+const VALUES_MAX: usize = 250_000;
+/// What a facet's values take, about, when there are too many.
+const VALUES_BYTES: usize = VALUES_MAX * 128;
 /// Rows that one thread takes at a time: half a row group.
 const RUN_ROWS_MAX: usize = 64 * 1024;
 
@@ -51,7 +58,7 @@ pub fn histogram(
     let parts = parts(snapshot, &wanted);
     let interval_seconds = interval_seconds.unwrap_or_else(|| usual_interval(&parts, &wanted)).max(1);
     let interval = i64::try_from(interval_seconds).unwrap_or(i64::MAX).saturating_mul(1_000_000);
-    let by_time = ByTime { interval };
+    let by_time = ByTime { interval, overflown: AtomicBool::new(false) };
     let mut buckets = Buckets::default();
     let mut rest = Vec::new();
     let kept = wanted.levels_only().filter(|_| interval % MINUTE_MICROS == 0);
@@ -74,7 +81,10 @@ pub fn histogram(
         }
     }
     by_time.merge(&mut buckets, fold(&rest, &wanted, &by_time, stop)?);
-    buckets.end();
+    by_time.end(&mut buckets);
+    if by_time.overflown.load(Ordering::Relaxed) {
+        return Err(QueryError::Memory { bytes: BUCKETS_BYTES });
+    }
     let time = |n: i64| Timestamp::clamped(n.saturating_mul(interval));
     Ok(Histogram { interval_seconds, buckets: buckets.all.into_iter().map(|(n, counts)| (time(n), counts)).collect() })
 }
@@ -111,8 +121,8 @@ pub fn facets(
     }
     let by_value = ByValue::new(field);
     by_value.merge(&mut values, fold(&rest, &wanted, &by_value, stop)?);
-    if values.len() > VALUES_MAX {
-        return Err(QueryError::Memory { bytes: values.keys().map(|value| value.len() + 64).sum() });
+    if by_value.overflown.load(Ordering::Relaxed) {
+        return Err(QueryError::Memory { bytes: VALUES_BYTES });
     }
     Ok(most_frequent(values, limit))
 }
@@ -211,10 +221,8 @@ fn fold<A: Aggregate>(parts: &[Part<'_>], wanted: &Wanted, sum: &A, stop: &Stop)
             Piece::Run(file, run) => {
                 let ranges = select(file, run, wanted, stop)?;
                 if !ranges.is_empty() {
-                    file.read(run.group, &ranges, sum.columns(file.typed()?), &mut |view| {
-                        (0..view.len()).for_each(|row| sum.add(&mut total, &view.row(row)));
-                        Ok(())
-                    })?;
+                    let columns = sum.columns(file.typed()?);
+                    read_rows(file, run.group, &ranges, columns, &mut |row| sum.add(&mut total, row))?;
                 }
             }
         }
@@ -238,6 +246,9 @@ fn push_runs<'a>(
     needles: Option<&Needles<'_>>,
     runs: &mut Vec<Piece<'a>>,
 ) -> Result<(), QueryError> {
+    if !file.may_hold(wanted)? {
+        return Ok(());
+    }
     for group in 0..file.groups()? {
         let (first, last) = file.group_span(group)?;
         if !wanted.overlaps(first, last) {
@@ -278,6 +289,8 @@ impl Aggregate for ByLevel {
 struct ByTime {
     /// In µs.
     interval: i64,
+    /// Whether there were too many buckets: they are then no longer counted.
+    overflown: AtomicBool,
 }
 
 /// Counts per interval; rows come nearly in order, so that the open bucket is nearly always the right one.
@@ -288,23 +301,30 @@ struct Buckets {
     counts: Counts,
 }
 
-impl Buckets {
-    fn end(&mut self) {
-        let counts = std::mem::take(&mut self.counts);
-        if counts.total() > 0 {
-            self.all.entry(self.open).or_default().add(&counts);
-        }
-    }
-}
-
 impl ByTime {
     fn count(&self, sum: &mut Buckets, micros: i64, level: Level, count: u64) {
         let bucket = micros.div_euclid(self.interval);
         if bucket != sum.open {
-            sum.end();
+            self.end(sum);
             sum.open = bucket;
         }
         sum.counts.levels[level.index()] += count;
+    }
+
+    /// Closes the open bucket.
+    fn end(&self, sum: &mut Buckets) {
+        let counts = std::mem::take(&mut sum.counts);
+        if counts.total() > 0 {
+            self.put(sum, sum.open, &counts);
+        }
+    }
+
+    fn put(&self, sum: &mut Buckets, bucket: i64, counts: &Counts) {
+        if sum.all.len() > BUCKETS_GIVEN_MAX {
+            self.overflown.store(true, Ordering::Relaxed);
+            return;
+        }
+        sum.all.entry(bucket).or_default().add(counts);
     }
 }
 
@@ -320,9 +340,9 @@ impl Aggregate for ByTime {
     }
 
     fn merge(&self, sum: &mut Buckets, mut more: Buckets) {
-        more.end();
+        self.end(&mut more);
         for (bucket, counts) in more.all {
-            sum.all.entry(bucket).or_default().add(&counts);
+            self.put(sum, bucket, &counts);
         }
     }
 }
@@ -330,6 +350,8 @@ impl Aggregate for ByTime {
 struct ByValue<'a> {
     field: &'a FacetField,
     path: MetaPath,
+    /// Whether there were too many values: they are then no longer counted.
+    overflown: AtomicBool,
 }
 
 impl<'a> ByValue<'a> {
@@ -338,7 +360,7 @@ impl<'a> ByValue<'a> {
             FacetField::Metadata(key) => MetaPath::new(key),
             FacetField::Level | FacetField::Source | FacetField::Application => MetaPath::new(""),
         };
-        ByValue { field, path }
+        ByValue { field, path, overflown: AtomicBool::new(false) }
     }
 }
 
@@ -355,6 +377,10 @@ impl Aggregate for ByValue<'_> {
     }
 
     fn add(&self, sum: &mut ValueCounts, row: &impl Columns) {
+        if sum.len() > VALUES_MAX {
+            self.overflown.store(true, Ordering::Relaxed);
+            return;
+        }
         match self.field {
             FacetField::Level => add_to(sum, row.level().as_str().as_bytes(), 1),
             FacetField::Source => add_to(sum, row.source(), 1),
@@ -369,6 +395,10 @@ impl Aggregate for ByValue<'_> {
     }
 
     fn merge(&self, sum: &mut ValueCounts, more: ValueCounts) {
+        if sum.len() > VALUES_MAX {
+            self.overflown.store(true, Ordering::Relaxed);
+            return;
+        }
         more.iter().for_each(|(value, count)| add_to(sum, value, *count));
     }
 }

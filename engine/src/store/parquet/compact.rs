@@ -43,11 +43,13 @@ pub enum CompactError {
     Lost { read: u64, expected: u64 },
 }
 
-/// Writes the rows of `files` anew. `next_name` names each new file. If it fails, none is left.
+/// Writes the rows of `files` anew. `next_name` names each new file; for `fitting_percent` see [`Sample::choose`]. If it
+/// fails, none is left.
 pub fn compact(
     dir: &Path,
     files: &[Arc<DataFile>],
     next_name: &mut dyn FnMut() -> String,
+    fitting_percent: usize,
     stop: &Stop,
     steps: &Steps,
 ) -> Result<Vec<FileEntry>, CompactError> {
@@ -60,7 +62,7 @@ pub fn compact(
         dir,
         next_name,
         steps,
-        typed: sample(files, stop)?,
+        typed: sample(files, stop)?.choose(fitting_percent),
         generation: files.iter().map(|file| file.entry.generation).max().unwrap_or(0) + 1,
         open: None,
         names: Vec::new(),
@@ -160,8 +162,8 @@ fn ends_before(open: &FileWriter, last: Timestamp, time: Timestamp) -> bool {
     is_large || (is_new_day && (month_of(last) != month_of(time) || open.bytes() as u64 >= SMALL_DAY_BYTES))
 }
 
-/// The metadata keys that deserve a column, going by some pages of each file.
-fn sample(files: &[Arc<DataFile>], stop: &Stop) -> Result<Vec<TypedKey>, QueryError> {
+/// The metadata of some pages of each file.
+fn sample(files: &[Arc<DataFile>], stop: &Stop) -> Result<Sample, QueryError> {
     let mut sample = Sample::default();
     let everything = Wanted::new(&Filter::default(), None);
     let pages_of_each = SAMPLE_PAGES.div_ceil(files.len().max(1));
@@ -182,5 +184,5 @@ fn sample(files: &[Arc<DataFile>], stop: &Stop) -> Result<Vec<TypedKey>, QueryEr
             })?;
         }
     }
-    Ok(sample.choose())
+    Ok(sample)
 }

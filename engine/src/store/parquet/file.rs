@@ -27,6 +27,7 @@ use super::manifest::{FileEntry, covered_from_text};
 use super::schema::{ColumnSet, TIMESTAMP, TypedColumn, reading_schema};
 use super::tally::Tally;
 use super::view::View;
+use super::wanted::Wanted;
 use super::writer::{COVERED_KEY, FILTERS_KEY, PARTIAL_KEY, TALLY_KEY};
 use crate::store::QueryError;
 
@@ -43,6 +44,8 @@ pub struct DataFile {
     tally: OnceLock<Option<Tally>>,
     /// Whether the file goes once nobody reads it any more.
     superseded: AtomicBool,
+    /// Whether a compaction has failed that this file was part of: it is left as it is, so that others are not held up.
+    troubled: AtomicBool,
     pub opened: Instant,
 }
 
@@ -79,13 +82,28 @@ impl DataFile {
             footer: OnceLock::new(),
             tally: OnceLock::new(),
             superseded: AtomicBool::new(false),
+            troubled: AtomicBool::new(false),
             opened: Instant::now(),
         })
+    }
+
+    /// The file, if its footer can be read; it is read again when it is first asked for.
+    pub fn checked(self) -> io::Result<DataFile> {
+        self.load_footer().map_err(io::Error::other)?;
+        Ok(self)
     }
 
     /// Removes the file from disk once the last snapshot that holds it is gone.
     pub fn supersede(&self) {
         self.superseded.store(true, Ordering::Relaxed);
+    }
+
+    pub fn set_troubled(&self) {
+        self.troubled.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_troubled(&self) -> bool {
+        self.troubled.load(Ordering::Relaxed)
     }
 
     /// The metadata keys that have a column of their own.
@@ -95,6 +113,15 @@ impl DataFile {
 
     pub fn groups(&self) -> Result<usize, QueryError> {
         Ok(self.metadata()?.num_row_groups())
+    }
+
+    /// Whether the file may hold a wanted row.
+    pub fn may_hold(&self, wanted: &Wanted) -> Result<bool, QueryError> {
+        let may_hold = wanted.may_be_in(&self.entry, None);
+        if may_hold && wanted.asks_for_values() {
+            return Ok(wanted.may_be_in(&self.entry, self.tally()?));
+        }
+        Ok(may_hold)
     }
 
     /// The first and the last time of a row group.
@@ -130,7 +157,7 @@ impl DataFile {
         Ok(pages.collect())
     }
 
-    /// The pages of a row group of which some row may match.
+    /// The pages of a row group, and parts of pages, of which some row may match.
     pub fn pages_that_may_match(&self, group: usize, needles: Option<&Needles<'_>>) -> Result<Vec<Page>, QueryError> {
         let pages = self.pages(group)?;
         let footer = self.footer()?;
@@ -142,8 +169,18 @@ impl DataFile {
         let mut bitmaps = vec![0; (place.end - place.start) as usize];
         self.file.read_exact_at(&mut bitmaps, place.start).map_err(|error| self.broken(&error))?;
         let may_match = filters.probe(of_group, &bitmaps, needles);
-        let touches = |page: &Page| (page.rows.start / UNIT_ROWS..units(page.rows.end)).any(|unit| may_match[unit]);
-        Ok(pages.into_iter().filter(touches).collect())
+        let mut found: Vec<Page> = Vec::new();
+        for page in pages {
+            let of_page = page.rows.start / UNIT_ROWS..units(page.rows.end);
+            for unit in of_page.filter(|unit| may_match.get(*unit).is_none_or(|may_match| *may_match)) {
+                let rows = page.rows.start.max(unit * UNIT_ROWS)..page.rows.end.min((unit + 1) * UNIT_ROWS);
+                match found.last_mut() {
+                    Some(last) if last.rows.end == rows.start && last.first == page.first => last.rows.end = rows.end,
+                    _ => found.push(Page { rows, ..page.clone() }),
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// Hands on `columns` of the rows in `ranges` of a row group, a step at a time, in ascending order.
@@ -237,9 +274,8 @@ impl DataFile {
         let (schema, typed) = reading_schema(plain.schema(), &partial)
             .ok_or_else(|| ParquetError::General("its columns are not those of this store".to_owned()))?;
         let filters = pair(&metadata, FILTERS_KEY).and_then(FilterPlace::parse).and_then(|place| {
-            // The head is at most a byte for each unit of rows, and groups may end with short ones.
             let units = metadata.row_groups().iter().map(|group| units(group.num_rows() as usize)).sum::<usize>();
-            let mut head = vec![0; (4 + units).min(place.bytes)];
+            let mut head = vec![0; FilterIndex::head_bytes(units).min(place.bytes)];
             self.file.read_exact_at(&mut head, place.offset).ok()?;
             FilterIndex::parse(place, &head).filter(|index| index.len() == units)
         });

@@ -111,10 +111,11 @@ impl<'a> Search<'a> {
                 continue;
             }
             match part {
-                Part::File(file) => {
+                Part::File(file) if file.may_hold(self.wanted)? => {
                     self.read.files_read += 1;
                     self.open(file)?;
                 }
+                Part::File(_) => self.read.files_skipped += 1,
                 Part::Chunk(chunk) => {
                     taken += chunk.rows as usize;
                     step.push(Part::Chunk(chunk));

@@ -1,4 +1,4 @@
-//! Page filters: for a thousand rows or so a bitmap of the grams of their messages, A–Z folded, so that a query for a
+//! Page filters: for a thousand rows a bitmap of the grams of their messages, A–Z folded, so that a query for a
 //! rare word or number reads only the pages that may hold it.
 //!
 //! One bit a gram: at about a byte a record a second one would fill the bitmap without making it any sharper.
@@ -9,22 +9,21 @@
 //! | at | bytes | content |
 //! |---|---|---|
 //! | 0 | 4 | number of filters, n: one for each [`UNIT_ROWS`] rows of a row group, row groups in order |
-//! | 4 | n | binary logarithm of the bits of each |
-//! | 4 + n | | the bitmaps, one after another |
+//! | 4 | 2 n | bytes of each |
+//! | 4 + 2 n | | the bitmaps, one after another; the bit of a hash h, of 18 bits, in a bitmap of m: ⌊h · m / 2¹⁸⌋ |
 
 use record::filter::Expr;
 
 /// Rows that one filter is about.
 pub const UNIT_ROWS: usize = 1024;
 
-/// Bits of a bitmap while it is made, as a binary logarithm: 32 KiB, which stays in the nearest cache.
-const WIDE: u8 = 18;
-/// Bits of the smallest bitmap.
-const NARROW: u8 = 9;
-/// A bitmap is folded in half while it takes more than a byte a row and at most this share of its bits gets set…
-const FILL_PERCENT_MAX: u32 = 60;
-/// …and below a byte a row while this share does: a sparse bitmap is sharp enough.
-const FILL_PERCENT_SPARSE: u32 = 20;
+/// Bits of a hash, and of the bitmap in which hashes are gathered: 32 KiB, which stays in the nearest cache.
+const HASH_BITS: u8 = 18;
+/// Bytes of a bitmap for 16 grams: a third of its bits are then set, so that a word of six letters, which has four
+/// grams, is found in one page of a hundred by chance.
+const BYTES_FOR_16_GRAMS: usize = 5;
+const BITMAP_BYTES_MIN: usize = 64;
+const BITMAP_BYTES_MAX: usize = 1 << (HASH_BITS - 3);
 
 /// The filter of one unit under construction.
 pub struct GramFilter {
@@ -34,7 +33,7 @@ pub struct GramFilter {
 
 impl Default for GramFilter {
     fn default() -> Self {
-        GramFilter { bits: vec![0; 1 << (WIDE - 6)], rows: 0 }
+        GramFilter { bits: vec![0; 1 << (HASH_BITS - 6)], rows: 0 }
     }
 }
 
@@ -50,27 +49,28 @@ impl GramFilter {
     }
 
     /// Appends the bitmap to `bitmaps` and its size to `sizes`; the filter is empty again.
-    pub fn finish(&mut self, sizes: &mut Vec<u8>, bitmaps: &mut Vec<u8>) {
-        let mut width = WIDE;
-        while width > NARROW {
-            let half = 1 << (width - 7);
-            let (low, high) = self.bits.split_at(half);
-            let set: u32 = low.iter().zip(high).map(|(low, high)| (low | high).count_ones()).sum();
-            let is_large = half * 8 >= self.rows;
-            let percent = if is_large { FILL_PERCENT_MAX } else { FILL_PERCENT_SPARSE };
-            if u64::from(set) * 100 > (64 * half as u64) * u64::from(percent) {
-                break;
+    pub fn finish(&mut self, sizes: &mut Vec<u16>, bitmaps: &mut Vec<u8>) {
+        let grams: usize = self.bits.iter().map(|word| word.count_ones() as usize).sum();
+        let bytes = (grams * BYTES_FOR_16_GRAMS).div_ceil(16).clamp(BITMAP_BYTES_MIN, BITMAP_BYTES_MAX);
+        let start = bitmaps.len();
+        bitmaps.resize(start + bytes, 0);
+        for (at, word) in self.bits.iter_mut().enumerate() {
+            while *word != 0 {
+                let hash = (at as u32) << 6 | word.trailing_zeros();
+                let (byte, bit) = bit_of(hash, bytes);
+                bitmaps[start + byte] |= bit;
+                *word &= *word - 1;
             }
-            for at in 0..half {
-                self.bits[at] |= self.bits[at + half];
-            }
-            width -= 1;
-            self.bits.truncate(half);
         }
-        sizes.push(width);
-        self.bits.iter().for_each(|word| bitmaps.extend_from_slice(&word.to_le_bytes()));
-        *self = GramFilter::default();
+        sizes.push(bytes as u16);
+        self.rows = 0;
     }
+}
+
+/// Where in a bitmap of so many bytes the bit of a hash is.
+fn bit_of(hash: u32, bytes: usize) -> (usize, u8) {
+    let bit = (u64::from(hash) * (bytes as u64 * 8)) >> HASH_BITS;
+    ((bit >> 3) as usize, 1 << (bit & 7))
 }
 
 /// Calls `each` with the hash of every gram of a text: its pieces of three bytes, but in place of those that are part of
@@ -95,7 +95,7 @@ fn each_hash(text: &[u8], each: &mut impl FnMut(u32)) {
 
 fn hash(gram: u64) -> u32 {
     // The upper bits of a product depend on all of the gram's.
-    (gram.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - WIDE)) as u32
+    (gram.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - HASH_BITS)) as u32
 }
 
 fn hashes(text: &str) -> Vec<u32> {
@@ -109,7 +109,7 @@ fn hashes(text: &str) -> Vec<u32> {
 pub struct FilterIndex {
     /// Of the first bitmap, from the start of the file.
     pub offset: u64,
-    sizes: Vec<u8>,
+    sizes: Vec<u16>,
 }
 
 /// The place that a file's metadata tells.
@@ -139,20 +139,26 @@ impl FilterPlace {
 
 impl FilterIndex {
     /// The head of the filters: their number, then their sizes.
-    pub fn write_head(sizes: &[u8]) -> Vec<u8> {
+    pub fn write_head(sizes: &[u16]) -> Vec<u8> {
         let mut head = (sizes.len() as u32).to_le_bytes().to_vec();
-        head.extend_from_slice(sizes);
+        sizes.iter().for_each(|size| head.extend_from_slice(&size.to_le_bytes()));
         head
+    }
+
+    /// Bytes of the head of so many filters.
+    pub fn head_bytes(filters: usize) -> usize {
+        4 + 2 * filters
     }
 
     /// Reads it back, from the first bytes at `place`. `None` when it is not what it should be.
     pub fn parse(place: FilterPlace, head: &[u8]) -> Option<FilterIndex> {
         let count = u32::from_le_bytes(*head.first_chunk()?) as usize;
-        let sizes = head.get(4..4 + count)?.to_vec();
-        let bitmaps: usize =
-            sizes.iter().map(|&size| 1usize.checked_shl(u32::from(size)).map_or(0, |bits| bits / 8)).sum();
-        let whole = sizes.iter().all(|size| (NARROW..=WIDE).contains(size)) && 4 + count + bitmaps == place.bytes;
-        whole.then(|| FilterIndex { offset: place.offset + 4 + count as u64, sizes })
+        let sizes = head.get(4..FilterIndex::head_bytes(count))?.chunks_exact(2);
+        let sizes: Vec<u16> = sizes.map(|size| u16::from_le_bytes([size[0], size[1]])).collect();
+        let bitmaps: usize = sizes.iter().map(|&size| usize::from(size)).sum();
+        let head = FilterIndex::head_bytes(count);
+        let whole = sizes.iter().all(|&size| size > 0) && head + bitmaps == place.bytes;
+        whole.then(|| FilterIndex { offset: place.offset + head as u64, sizes })
     }
 
     /// How many filters there are.
@@ -162,7 +168,7 @@ impl FilterIndex {
 
     /// From where to where in the file the bitmaps of some filters are.
     pub fn bytes_of(&self, units: std::ops::Range<usize>) -> Option<std::ops::Range<u64>> {
-        let bytes = |sizes: &[u8]| sizes.iter().map(|&size| 1u64 << (size - 3)).sum::<u64>();
+        let bytes = |sizes: &[u16]| sizes.iter().map(|&size| u64::from(size)).sum::<u64>();
         let start = self.offset + bytes(self.sizes.get(..units.start)?);
         Some(start..start + bytes(self.sizes.get(units)?))
     }
@@ -171,7 +177,7 @@ impl FilterIndex {
     pub fn probe(&self, units: std::ops::Range<usize>, bytes: &[u8], needles: &Needles) -> Vec<bool> {
         let mut rest = bytes;
         let sizes = self.sizes.get(units).unwrap_or_default();
-        let probe = |&size: &u8| match rest.split_at_checked(1 << (size - 3)) {
+        let probe = |&size: &u16| match rest.split_at_checked(usize::from(size)) {
             Some((bitmap, after)) => {
                 rest = after;
                 needles.may_match(bitmap)
@@ -206,10 +212,9 @@ impl<'a> Needles<'a> {
     }
 
     fn may_match(&self, bitmap: &[u8]) -> bool {
-        let mask = (bitmap.len() as u32 * 8).wrapping_sub(1);
         let has = |hash: &u32| {
-            let bit = hash & mask;
-            bitmap[(bit >> 3) as usize] >> (bit & 7) & 1 == 1
+            let (byte, bit) = bit_of(*hash, bitmap.len());
+            bitmap[byte] & bit != 0
         };
         self.expr.could_match(&mut |text: &str| match self.texts.iter().find(|(known, _)| known == text) {
             Some((_, hashes)) => hashes.iter().all(has),
@@ -232,7 +237,7 @@ mod tests {
         let place = FilterPlace { offset: 7, bytes: head.len() + bitmaps.len(), crc: 0 };
         assert_eq!(FilterPlace::parse(&place.to_text()), Some(place));
         let index = FilterIndex::parse(place, &head).unwrap();
-        assert_eq!(index.bytes_of(0..1), Some(12..12 + bitmaps.len() as u64));
+        assert_eq!(index.bytes_of(0..1), Some(13..13 + bitmaps.len() as u64));
         let needles = Needles::new(expr)?;
         index.probe(0..1, &bitmaps, &needles).pop()
     }

@@ -66,6 +66,9 @@ pub struct Options {
     pub retain: Option<Duration>,
     /// Files may take this much; the oldest go first.
     pub retain_bytes: Option<u64>,
+    /// A metadata key gets a column where so many of its values are of one kind. Odd ones stay in the JSON: with too many
+    /// of them, a filter reads both.
+    fitting_percent: usize,
     steps: Steps,
 }
 
@@ -78,6 +81,7 @@ impl Default for Options {
             flush_after: Duration::from_secs(300),
             retain: None,
             retain_bytes: None,
+            fitting_percent: 90,
             steps: Steps::default(),
         }
     }
@@ -149,6 +153,8 @@ struct State {
     /// The number of the next file: none is used twice.
     next_file: u64,
     covered: Covered,
+    /// Whether the manifest is certain to outlive a crash.
+    is_durable: bool,
     files: Arc<Vec<Arc<DataFile>>>,
     /// Flushes that were asked for, and the last of these that was begun and has ended.
     asked: u64,
@@ -156,6 +162,8 @@ struct State {
     closing: bool,
     flushes: u64,
     failed_flushes: u64,
+    /// What the last compaction or retention failed of.
+    tidy_failure: Option<String>,
     compactions: u64,
     compacted_rows: u64,
     expired_rows: u64,
@@ -182,12 +190,14 @@ impl ParquetStore {
                 ends: covered.clone(),
                 next_file: manifest.next,
                 covered: manifest.covered,
+                is_durable: true,
                 files: Arc::new(files),
                 asked: 0,
                 answered: 0,
                 closing: false,
                 flushes: 0,
                 failed_flushes: 0,
+                tidy_failure: None,
                 compactions: 0,
                 compacted_rows: 0,
                 expired_rows: 0,
@@ -270,9 +280,11 @@ impl ParquetStore {
     pub fn on_covered(&self, covered: impl Fn(u16, LogPosition) + Send + Sync + 'static) {
         let mut held = lock(&self.shared.on_covered);
         // Recovery may have flushed before anybody listened.
-        for (&shard, &position) in &lock(&self.shared.state).covered {
-            covered(shard, position);
+        let state = lock(&self.shared.state);
+        if state.is_durable {
+            state.covered.iter().for_each(|(&shard, &position)| covered(shard, position));
         }
+        drop(state);
         *held = Some(Box::new(covered));
     }
 

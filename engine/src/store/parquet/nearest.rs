@@ -7,8 +7,8 @@ use record::{Id, Row, Timestamp};
 
 use crate::store::{QueryError, RowBuf};
 
-/// Rows of one page may take this much memory: 10,000 records of ordinary size many times over.
-const PAGE_BYTES_MAX: usize = 256 << 20;
+/// Rows of one page may take this much memory: 10,000 records of ordinary size ten times over.
+const PAGE_BYTES_MAX: usize = 64 << 20;
 
 /// Which rows stay when there are too many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

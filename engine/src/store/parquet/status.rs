@@ -23,6 +23,8 @@ pub struct Status {
     pub oldest: Duration,
     /// What the last flush failed of. Queries go on, and it is tried again.
     pub failure: Option<String>,
+    /// What the last compaction or retention failed of: files stay as they are, and it is tried again.
+    pub tidy_failure: Option<String>,
 }
 
 /// What a start found that should not be there, or was missing.
@@ -59,6 +61,7 @@ impl ParquetStore {
             expired_rows: state.expired_rows,
             oldest: state.oldest.map_or(Duration::ZERO, |oldest| oldest.elapsed()),
             failure: state.failure.clone(),
+            tidy_failure: state.tidy_failure.clone(),
         }
     }
 }

@@ -12,8 +12,8 @@ use super::file::DataFile;
 use super::manifest;
 use super::plan::{self, Candidate};
 use super::worker::Change;
-use super::{Shared, lock};
-use crate::store::Stop;
+use super::{Options, Shared, lock};
+use crate::store::{QueryError, Stop};
 
 /// How much everything else is preferred, as with nice(1).
 const NICENESS: i32 = 15;
@@ -35,20 +35,22 @@ pub fn start(store: Arc<Shared>) -> io::Result<JoinHandle<()>> {
 
 fn run(store: &Shared) {
     loop {
-        let pause = match store.tidy_once(now()) {
+        let done = store.tidy_once(now());
+        let mut state = lock(&store.state);
+        if state.closing {
+            return;
+        }
+        let pause = match &done {
             Ok(true) => Duration::ZERO,
             Ok(false) => LOOK_EVERY,
             Err(error) => {
-                if !lock(&store.state).closing {
+                if state.tidy_failure.is_none() {
                     tracing::error!("files of the store cannot be compacted: {error}; what is stored stays as it is");
                 }
                 RETRY_AFTER
             }
         };
-        let state = lock(&store.state);
-        if state.closing {
-            return;
-        }
+        state.tidy_failure = done.err().map(|error| error.to_string());
         if pause > Duration::ZERO {
             drop(store.tidy.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner));
         }
@@ -65,7 +67,8 @@ impl Shared {
     fn tidy_once(&self, now: Timestamp) -> Result<bool, CompactError> {
         let _alone = lock(&self.tidying);
         self.expire(now)?;
-        let files = lock(&self.state).files.clone();
+        let mut files = lock(&self.state).files.to_vec();
+        files.retain(|file| !file.is_troubled());
         let candidates: Vec<Candidate<'_>> =
             files.iter().map(|file| Candidate { entry: &file.entry, age: file.opened.elapsed() }).collect();
         let chosen: Vec<Arc<DataFile>> =
@@ -73,8 +76,11 @@ impl Shared {
         if chosen.is_empty() {
             return Ok(false);
         }
-        self.compact_files(&chosen)?;
-        Ok(true)
+        let compacted = self.compact_files(&chosen);
+        if let Err(CompactError::Read(QueryError::Store(_)) | CompactError::Lost { .. }) = &compacted {
+            chosen.iter().for_each(|file| file.set_troubled());
+        }
+        compacted.map(|()| true)
     }
 
     /// Compacts all files together, whatever the plan says.
@@ -92,7 +98,8 @@ impl Shared {
             stop.cancel();
         }
         let mut next_name = || manifest::file_name(self.next_file());
-        let written = compact(&self.dir, files, &mut next_name, &stop, &self.options.steps);
+        let Options { fitting_percent, steps, .. } = &self.options;
+        let written = compact(&self.dir, files, &mut next_name, *fitting_percent, &stop, steps);
         *lock(&self.compaction) = None;
         let mut added = Vec::new();
         for entry in written? {

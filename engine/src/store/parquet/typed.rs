@@ -65,13 +65,15 @@ impl Sample {
         }
     }
 
-    /// The keys that deserve a column, commonest first.
-    pub fn choose(self) -> Vec<TypedKey> {
+    /// The keys that deserve a column, commonest first: those of which so many percent of the values are of one kind.
+    pub fn choose(self, fitting_percent: usize) -> Vec<TypedKey> {
         let mut common: Vec<(String, Kinds)> = self.keys.into_iter().collect();
         common.retain(|(key, kinds)| {
             let count = kinds.texts + kinds.ints + kinds.others;
             // An escape in a key would have to be compared unescaped; and a few odd values may stay in the JSON.
-            count * ONE_OF_ROWS >= self.rows && kinds.texts.max(kinds.ints) * 10 >= count * 9 && is_plain(key)
+            count * ONE_OF_ROWS >= self.rows
+                && kinds.texts.max(kinds.ints) * 100 >= count * fitting_percent
+                && is_plain(key)
         });
         common.sort_by(|(a, x), (b, y)| (y.texts + y.ints).cmp(&(x.texts + x.ints)).then_with(|| a.cmp(b)));
         let mut chosen: Vec<TypedKey> = Vec::new();
@@ -272,7 +274,7 @@ mod tests {
             );
             sample.add(object.as_bytes());
         }
-        let chosen: Vec<_> = sample.choose().into_iter().map(|key| (key.key, key.is_text, key.repeats)).collect();
+        let chosen: Vec<_> = sample.choose(90).into_iter().map(|key| (key.key, key.is_text, key.repeats)).collect();
         let named = |key: &str, is_text, repeats| (key.to_owned(), is_text, repeats);
         assert_eq!(chosen, [named("REGION", false, true), named("id", true, false), named("ms", false, false)]);
     }

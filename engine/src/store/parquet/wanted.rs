@@ -1,9 +1,11 @@
 //! A filter as the store reads it: bounds of the id, which prune, and tests of rows, the cheap columns first.
 
-use record::filter::{Columns, Expr, Field, LevelSet, Matcher};
+use record::filter::{Columns, Expr, Field, LevelSet, Matcher, Test};
 use record::{Filter, Id, Timestamp};
 
+use super::manifest::FileEntry;
 use super::schema::{APPLICATION, ColumnSet, LEVEL, MESSAGE, METADATA, SOURCE, TIMESTAMP, TypedColumn};
+use super::tally::{Tally, ValueCounts};
 use crate::store::Position;
 
 /// Which rows a query wants.
@@ -16,8 +18,12 @@ pub struct Wanted {
     /// Any of these.
     pub source: Option<Vec<String>>,
     pub application: Option<Vec<String>>,
+    /// The rest of the expression: levels, sources and applications that it asks for as a whole are above.
     pub expr: Expr,
+    /// Of the whole filter but its times.
     matcher: Matcher,
+    /// Of `expr`.
+    expr_matcher: Matcher,
 }
 
 impl Wanted {
@@ -44,10 +50,17 @@ impl Wanted {
 
     fn within(filter: &Filter, low: Id, high: Option<Id>) -> Wanted {
         // The bounds say all that the filter's own times do.
-        let untimed = Filter { from: None, to: None, ..filter.clone() };
-        let matcher = untimed.matcher();
-        let Filter { levels, source, application, expr, .. } = untimed;
-        Wanted { low, high, levels, source, application, expr, matcher }
+        let mut rest = Filter { from: None, to: None, ..filter.clone() };
+        let matcher = rest.matcher();
+        for part in conjuncts(std::mem::take(&mut rest.expr)) {
+            rest.expr = match hoist(part, &mut rest) {
+                Some(part) => and(std::mem::take(&mut rest.expr), part),
+                None => std::mem::take(&mut rest.expr),
+            };
+        }
+        let expr_matcher = Filter { expr: rest.expr.clone(), ..Filter::default() }.matcher();
+        let Filter { levels, source, application, expr, .. } = rest;
+        Wanted { low, high, levels, source, application, expr, matcher, expr_matcher }
     }
 
     /// Whether rows from `first` to `last` may be wanted, going by their time.
@@ -75,7 +88,7 @@ impl Wanted {
 
     /// The part of the test that is no bound and no list of levels, sources or applications.
     pub fn matches_expr(&self, row: &impl Columns) -> bool {
-        self.matcher.matches_expr(row)
+        self.expr_matcher.matches_expr(row)
     }
 
     /// The columns that [`matches_expr`](Wanted::matches_expr) asks for, in a file with these typed columns.
@@ -103,6 +116,23 @@ impl Wanted {
         (!others).then(|| self.levels.unwrap_or(LevelSet::ALL))
     }
 
+    /// Whether a file may hold a wanted row, going by what is kept of it.
+    pub fn may_be_in(&self, entry: &FileEntry, tally: Option<&Tally>) -> bool {
+        let any_of = |list: &Option<Vec<String>>, kept: Option<&ValueCounts>| match (list, kept) {
+            (Some(list), Some(kept)) => list.iter().any(|value| kept.contains_key(value.as_bytes())),
+            _ => true,
+        };
+        self.overlaps(entry.first, entry.last)
+            && self.levels.is_none_or(|levels| levels.iter().any(|level| entry.counts.levels[level.index()] > 0))
+            && any_of(&self.source, tally.and_then(|tally| tally.sources.as_ref()))
+            && any_of(&self.application, tally.and_then(|tally| tally.applications.as_ref()))
+    }
+
+    /// Whether the kept counts of a file could tell more than the manifest does.
+    pub fn asks_for_values(&self) -> bool {
+        self.source.is_some() || self.application.is_some()
+    }
+
     /// Whether nothing but the bounds may keep a row out.
     pub fn is_time_only(&self) -> bool {
         self.levels_only() == Some(LevelSet::ALL)
@@ -116,6 +146,43 @@ pub fn metadata_columns(path: &str, typed: &[TypedColumn]) -> ColumnSet {
         Some(column) if path.contains('.') || column.is_partial => ColumnSet::of(&[column.column, METADATA]),
         Some(column) => ColumnSet::of(&[column.column]),
         None => ColumnSet::of(&[METADATA]),
+    }
+}
+
+/// The parts of an expression that must all hold.
+fn conjuncts(expr: Expr) -> Vec<Expr> {
+    match expr {
+        Expr::All(parts) => parts.into_iter().flat_map(conjuncts).collect(),
+        other => vec![other],
+    }
+}
+
+/// Moves a part of an expression into the filter's own lists, where it can be; else gives it back.
+fn hoist(part: Expr, filter: &mut Filter) -> Option<Expr> {
+    match part {
+        Expr::Level(levels) => {
+            filter.levels = Some(filter.levels.map_or(levels, |others| others.intersection(levels)));
+            None
+        }
+        Expr::Field { field: Field::Source, test: Test::AnyOf(any) } if filter.source.is_none() => {
+            filter.source = Some(any);
+            None
+        }
+        Expr::Field { field: Field::Application, test: Test::AnyOf(any) } if filter.application.is_none() => {
+            filter.application = Some(any);
+            None
+        }
+        other => Some(other),
+    }
+}
+
+fn and(expr: Expr, part: Expr) -> Expr {
+    match expr {
+        Expr::All(mut parts) => {
+            parts.push(part);
+            Expr::All(parts)
+        }
+        other => Expr::All(vec![other, part]),
     }
 }
 

@@ -35,7 +35,7 @@ pub fn open_files(dir: &Path, mut manifest: Manifest) -> io::Result<(Manifest, V
     let mut report = Report::default();
     let mut files = Vec::new();
     for entry in std::mem::take(&mut manifest.files) {
-        match DataFile::open(dir, entry.clone()) {
+        match DataFile::open(dir, entry.clone()).and_then(DataFile::checked) {
             Ok(file) => {
                 manifest.files.push(entry);
                 files.push(Arc::new(file));
@@ -104,12 +104,14 @@ pub enum Committed {
 impl Shared {
     /// Writes what is in memory to a file, and lets it go.
     fn flush(&self) -> Result<(), ()> {
-        let (chunks, ends, asked) = {
+        let (chunks, ends, asked, is_durable) = {
             let mut state = lock(&self.state);
-            (state.memory.freeze_all(), state.ends.clone(), state.asked)
+            (state.memory.freeze_all(), state.ends.clone(), state.asked, state.is_durable)
         };
         let flushed = match chunks.is_empty() {
-            true => Ok(Committed::Durably),
+            true if is_durable => Ok(Committed::Durably),
+            // The last manifest may not outlive a crash: it is written once more.
+            true => self.commit(Change { added: Vec::new(), removed: &[], covered: Some(&ends), chunks: 0 }),
             false => self.flush_chunks(&chunks, &ends),
         };
         let failure = match &flushed {
@@ -117,6 +119,11 @@ impl Shared {
             Ok(Committed::ForNow(error)) => Some(error.to_string()),
             Err(error) => Some(error.to_string()),
         };
+        if failure.is_none()
+            && let Some(covered) = &*lock(&self.on_covered)
+        {
+            ends.iter().for_each(|(shard, end)| covered(*shard, *end));
+        }
         let mut state = lock(&self.state);
         if let Some(failure) = &failure {
             if state.failure.is_none() {
@@ -137,13 +144,7 @@ impl Shared {
         self.flushed.notify_all();
         self.tidy.notify_all();
         self.room.notify_waiters();
-        if !succeeded {
-            return Err(());
-        }
-        if let Some(covered) = &*lock(&self.on_covered) {
-            ends.iter().for_each(|(shard, end)| covered(*shard, *end));
-        }
-        Ok(())
+        if succeeded { Ok(()) } else { Err(()) }
     }
 
     fn flush_chunks(&self, chunks: &[Arc<Chunk>], ends: &Covered) -> Result<Committed, WriteError> {
@@ -193,6 +194,7 @@ impl Shared {
         let mut state = lock(&self.state);
         state.files = Arc::new(files);
         state.covered = manifest.covered;
+        state.is_durable = matches!(committed, Committed::Durably);
         state.memory.forget(chunks);
         drop(state);
         Reserve::take(&self.dir);

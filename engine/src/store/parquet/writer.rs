@@ -26,12 +26,12 @@ use crate::store::Counts;
 const GROUP_ROWS_MAX: usize = 128 * 1024;
 /// Bytes of text in one row group, before they are packed: rows may be 2 MiB long, and a reader holds a group's worth.
 const GROUP_BYTES_MAX: usize = 128 << 20;
-/// Rows of one page: the unit that a query reads or leaves out.
+/// Rows of one page: the unit that a query reads or leaves out, by its time or by its filter.
 const PAGE_ROWS_MAX: usize = UNIT_ROWS;
 /// Pages of texts are cut at this size, also within [`PAGE_ROWS_MAX`] rows.
 const PAGE_BYTES_MAX: usize = 1 << 20;
 /// Rows are handed to the columns in steps of this many…
-const STEP_ROWS_MAX: usize = PAGE_ROWS_MAX;
+const STEP_ROWS_MAX: usize = UNIT_ROWS;
 /// …or of this many bytes of text, since offsets are 32 bits wide.
 const STEP_BYTES_MAX: usize = 8 << 20;
 
@@ -74,7 +74,7 @@ pub struct FileWriter {
 #[derive(Default)]
 struct Filters {
     open: GramFilter,
-    sizes: Vec<u8>,
+    sizes: Vec<u16>,
     bitmaps: Vec<u8>,
 }
 
@@ -99,7 +99,8 @@ pub enum WriteError {
 
 impl FileWriter {
     pub fn create(dir: &Path, name: String, packing: Packing) -> Result<FileWriter, WriteError> {
-        let file = BufWriter::with_capacity(1 << 20, Checked { file: File::create(dir.join(&name))?, crc: 0 });
+        let file =
+            BufWriter::with_capacity(1 << 20, Checked { file: File::create(dir.join(&name))?, crc: 0, unsynced: 0 });
         let schema = schema(&packing.typed);
         let options = ArrowWriterOptions::new().with_properties(properties(&packing)?).with_skip_arrow_metadata(true);
         Ok(FileWriter {
@@ -183,7 +184,7 @@ impl FileWriter {
             pairs.push(KeyValue::new(PARTIAL_KEY.to_owned(), partial));
         }
         pairs.into_iter().for_each(|pair| self.arrow.append_key_value_metadata(pair));
-        let Checked { file, crc } = self.arrow.into_inner()?.into_inner().map_err(|error| error.into_error())?;
+        let Checked { file, crc, .. } = self.arrow.into_inner()?.into_inner().map_err(|error| error.into_error())?;
         steps.reach("sync the file")?;
         file.sync_all()?;
         self.entry.bytes = file.metadata()?.len();
@@ -212,16 +213,26 @@ impl FileWriter {
     }
 }
 
+/// Bytes after which a file is synced while it is written: one large sync at its end would hold up those of the local
+/// log, for which requests wait.
+const SYNC_EVERY_BYTES: usize = 8 << 20;
+
 /// A file that is written from its start to its end, and the CRC32C of that.
 struct Checked {
     file: File,
     crc: u32,
+    unsynced: usize,
 }
 
 impl std::io::Write for Checked {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         let written = self.file.write(bytes)?;
         self.crc = crc32c::crc32c_append(self.crc, &bytes[..written]);
+        self.unsynced += written;
+        if self.unsynced >= SYNC_EVERY_BYTES {
+            self.file.sync_data()?;
+            self.unsynced = 0;
+        }
         Ok(written)
     }
 

@@ -89,9 +89,10 @@ fn a_rare_word_reads_few_pages() {
     let text = |text: &str| Filter { expr: record::filter::Expr::Text(text.to_owned()), ..Filter::default() };
     let page = store.page(&text("Message 31234 "), 50, None, &stop()).unwrap();
     assert_eq!(page.rows.count, 1);
-    assert!(page.read.rows_read <= 15_000, "{:?}", page.read);
+    assert!(page.read.rows_read <= 30_000, "{:?}", page.read);
     let page = store.page(&text("quokka"), 50, None, &stop()).unwrap();
-    assert_eq!((page.rows.count, page.read.rows_read), (0, 0));
+    assert_eq!(page.rows.count, 0);
+    assert!(page.read.rows_read <= 10_000, "{:?}", page.read);
     assert_eq!(store.counts(&text("message 31234 "), &stop()).unwrap().total(), 1);
 }
 
@@ -214,4 +215,37 @@ fn what_is_too_old_or_too_much_goes() {
     let files = names_on_disk(dir.path());
     let bytes = files.iter().map(|name| std::fs::metadata(dir.path().join(name)).unwrap().len()).max();
     assert_eq!(left(Options { retain_bytes: bytes, ..Options::default() }), 100);
+}
+
+#[test]
+fn a_damaged_file_does_not_hold_up_the_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let mut maker = Maker::new();
+    fill(&store, &mut maker);
+    store.close();
+    drop(store);
+    let damaged = dir.path().join(names_on_disk(dir.path()).first().unwrap());
+    let mut bytes = std::fs::read(&damaged).unwrap();
+    bytes[4..300].fill(b'x');
+    std::fs::write(&damaged, bytes).unwrap();
+    let (store, _) = open(dir.path());
+    // Eight files are enough for a compaction, which fails, and eight more for the next.
+    for round in 0..10 {
+        let batch = maker.batch(400, |row| round * 1000 + row as i64);
+        maker.insert(&store, &batch);
+        store.flush_now().unwrap();
+    }
+    for _ in 0..400 {
+        if store.status().compactions > 0 {
+            break;
+        }
+        let batch = maker.batch(1, |row| row as i64);
+        maker.insert(&store, &batch);
+        store.flush_now().unwrap();
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(store.status().compactions > 0, "{:?}", store.status());
+    let whole = store.counts(&Filter::default(), &stop()).unwrap().total();
+    assert_eq!(whole, maker.made.len() as u64);
 }

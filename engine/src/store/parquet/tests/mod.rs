@@ -2,6 +2,7 @@
 
 mod compaction;
 mod contract;
+mod fixture;
 mod fsck;
 
 use std::path::Path;
@@ -247,4 +248,32 @@ fn damaged_files_are_set_aside() {
     let (store, _) = open(dir.path());
     assert_eq!((store.report().damaged.len(), store.report().orphans), (2, 1));
     check(&store, &kept, 100);
+}
+
+/// A manifest that may not outlive a crash lets the log forget nothing, not even at a later flush of nothing.
+#[test]
+fn the_log_forgets_only_what_is_certain() {
+    let dir = tempfile::tempdir().unwrap();
+    let failing = Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let seen = failing.clone();
+    let steps = Steps::new(move |step| {
+        match step == "sync the folder of the manifest" && seen.load(std::sync::atomic::Ordering::SeqCst) {
+            true => Err(std::io::Error::other("no")),
+            false => Ok(()),
+        }
+    });
+    let (store, _) = ParquetStore::open(dir.path(), Options { steps, ..Options::default() }).unwrap();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let seen = told.clone();
+    store.on_covered(move |shard, position| lock(&seen).push((shard, position)));
+    let mut maker = Maker::new();
+    let batch = maker.batch(10, |row| row as i64);
+    maker.insert(&store, &batch);
+    assert!(store.flush_now().is_err());
+    assert!(store.flush_now().is_err());
+    assert!(lock(&told).is_empty());
+    failing.store(false, std::sync::atomic::Ordering::SeqCst);
+    store.flush_now().unwrap();
+    assert_eq!(*lock(&told), [(0, LogPosition { segment: 1, offset: maker.position })]);
+    check(&store, &maker.made, 10);
 }
