@@ -34,7 +34,13 @@ const DRAIN_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// Answers one connection until either side ends it.
 pub async fn serve(shard: Rc<Shard>, conn: Conn, listed: Listed) {
-    let mut session = Session { shard, conn, listed, due: VecDeque::new(), parser: LineParser::new() };
+    let mut session = Session {
+        shard,
+        conn,
+        listed,
+        due: VecDeque::new(),
+        parser: LineParser::with_patterns(record::format::installed()),
+    };
     // An error here means that the client has gone: there is nobody to tell.
     let _ = session.run().await;
 }

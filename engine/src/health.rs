@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use record::text::push_json_string;
 
@@ -28,6 +29,9 @@ impl Page {
         })
     }
 }
+
+/// How long a failure that may pass by itself is told after the last append that met it.
+const FAILURE_TOLD_FOR: Duration = Duration::from_secs(10);
 
 /// What the pages are made from.
 pub struct Health {
@@ -103,20 +107,31 @@ impl Health {
     }
 
     fn shards_part(&self) -> (&'static str, Status, String) {
-        let failed: Vec<AppendFailure> = self.shards.iter().filter_map(|shard| shard.reading().failure).collect();
-        let broken = failed.iter().filter(|failure| matches!(failure, AppendFailure::Failed(_))).count();
-        let status = match (failed.first(), broken) {
-            (None, _) => Status::Ok,
-            // While one shard takes logs, logs can be taken.
-            (Some(_), _) if failed.len() < self.shards.len() => Status::Degraded,
-            (Some(AppendFailure::QueueFull { .. } | AppendFailure::NoRoom), _) => Status::Degraded,
-            _ => Status::Down,
+        let failed: Vec<AppendFailure> = self.shards.iter().filter_map(|shard| self.still_failing(shard)).collect();
+        let is_broken = |failure: &AppendFailure| failure.status() == 503;
+        let status = match failed.first() {
+            None => Status::Ok,
+            // While one shard takes logs, logs can be taken; a full queue takes them again by itself.
+            Some(_) if failed.len() < self.shards.len() || !failed.iter().all(is_broken) => Status::Degraded,
+            Some(_) => Status::Down,
         };
         let detail = match failed.first() {
             None => format!("{} taking logs", self.shards.len()),
             Some(failure) => format!("{} of {} take no logs: {failure}", failed.len(), self.shards.len()),
         };
         ("shards", status, detail)
+    }
+
+    /// The failure of a shard's last append, unless what it failed of is over. A failure that may pass is not held
+    /// against a shard for ever: if nobody sends because of it, nothing would show that it has passed.
+    fn still_failing(&self, shard: &ShardMetrics) -> Option<AppendFailure> {
+        let (failure, ago) = shard.reading().failure?;
+        let is_over = match failure {
+            AppendFailure::Failed(_) => false,
+            AppendFailure::NoRoom | AppendFailure::Store(_) => self.store.has_room(),
+            AppendFailure::QueueFull { .. } | AppendFailure::DiskFull => ago > FAILURE_TOLD_FOR,
+        };
+        (!is_over).then_some(failure)
     }
 
     fn queue_part(&self) -> (&'static str, Status, String) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
@@ -207,7 +207,7 @@ pub struct ShardMetrics {
     queue_batches: AtomicU64,
     /// µs since 1970 of the oldest batch in the log; negative when there is none.
     oldest_micros: AtomicI64,
-    failure: std::sync::Mutex<Option<AppendFailure>>,
+    failure: std::sync::Mutex<Option<(AppendFailure, Instant)>>,
 }
 
 /// What one shard says of its log.
@@ -216,8 +216,8 @@ pub struct QueueReading {
     pub bytes: u64,
     pub batches: u64,
     pub oldest_micros: Option<i64>,
-    /// The last append's failure; `None` once one has succeeded again.
-    pub failure: Option<AppendFailure>,
+    /// The last append's failure and how long ago it was; `None` once one has succeeded again.
+    pub failure: Option<(AppendFailure, Duration)>,
 }
 
 impl ShardMetrics {
@@ -261,10 +261,10 @@ impl ShardMetrics {
                 let records: u64 = levels.iter().flatten().sum();
                 let code = CodeLabels { code: error.code().to_owned() };
                 self.metrics.failures.get_or_create(&code).inc_by(records);
-                if failure.as_ref() != Some(error) {
+                if failure.as_ref().is_none_or(|(last, _)| last != error) {
                     tracing::error!(records, "{error}");
                 }
-                *failure = Some(error.clone());
+                *failure = Some((error.clone(), Instant::now()));
             }
         }
     }
@@ -277,11 +277,12 @@ impl ShardMetrics {
 
     pub fn reading(&self) -> QueueReading {
         let oldest = self.oldest_micros.load(Ordering::Relaxed);
+        let failure = self.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         QueueReading {
             bytes: self.queue_bytes.load(Ordering::Relaxed),
             batches: self.queue_batches.load(Ordering::Relaxed),
             oldest_micros: (oldest >= 0).then_some(oldest),
-            failure: self.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone(),
+            failure: failure.clone().map(|(failure, at)| (failure, at.elapsed())),
         }
     }
 }

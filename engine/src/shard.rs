@@ -84,7 +84,7 @@ impl Shard {
     /// Why nothing more can be stored now, if so: asked on the head of a request.
     pub fn refuses(&self) -> Option<AppendFailure> {
         let reading = self.shard_metrics.reading();
-        if let Some(failure @ AppendFailure::Failed(_)) = reading.failure {
+        if let Some((failure @ AppendFailure::Failed(_), _)) = reading.failure {
             return Some(failure);
         }
         let full = reading.bytes >= self.queue_bytes_max;

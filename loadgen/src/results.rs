@@ -129,7 +129,7 @@ impl Run {
     /// What the folder of this run is called.
     pub fn folder_name(&self) -> String {
         let name: String = self.machine.name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-        let date = self.date.get(..16).unwrap_or(&self.date).replace(':', "");
+        let date = self.date.get(..19).unwrap_or(&self.date).replace(':', "");
         format!("{date}-{}-{name}", self.commit)
     }
 

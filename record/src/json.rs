@@ -180,8 +180,9 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Reads a key and its colon, up to where its value begins.
-    #[inline]
+    /// Reads a key and its colon, up to where its value begins. (This, `value` and `string` must be inlined: through
+    /// calls, results go over memory, and the whole way of a record takes a fifth longer.)
+    #[inline(always)]
     pub fn key(&mut self) -> Result<Key<'a>, JsonError> {
         if self.peek() != Some(b'"') {
             return self.fail_at_end("a key in double quotes was expected");
@@ -195,7 +196,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Reads the value that begins here, whatever it is.
-    #[inline]
+    #[inline(always)]
     pub fn value(&mut self) -> Result<Value<'a>, JsonError> {
         let start = self.at;
         let mut escapes = Escapes::default();
@@ -321,7 +322,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Reads the string that begins here (at its quote).
-    #[inline]
+    #[inline(always)]
     fn string(&mut self, escapes: &mut Escapes) -> Result<(), JsonError> {
         let bytes = self.text.as_bytes();
         let mut at = self.at + 1;

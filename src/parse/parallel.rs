@@ -96,7 +96,11 @@ struct Worker {
 
 impl Worker {
     fn new() -> Worker {
-        Worker { parser: LineParser::new(), batch: BatchBuilder::new(1), ids: IdSource::new(|| 0) }
+        Worker {
+            parser: LineParser::with_patterns(record::format::installed()),
+            batch: BatchBuilder::new(1),
+            ids: IdSource::new(|| 0),
+        }
     }
 
     fn parse(&mut self, file: Arc<str>, chunk: &Chunk, rules: &Rules) -> Outcome {

@@ -39,6 +39,8 @@ pub enum AppendFailure {
     NoRoom,
     #[error("the disk is full: free some space in the data folder, ingestion goes on by itself")]
     DiskFull,
+    #[error("the store cannot write its files, and its memory is full: {0}")]
+    Store(String),
     #[error("the local log of this shard has failed and takes nothing until a restart: {0}")]
     Failed(String),
 }
@@ -203,6 +205,11 @@ impl Appender {
 
     async fn write(&self, group: &Group, log: &LocalLog, to: &Destination) -> Result<(), AppendFailure> {
         if !to.store.has_room() {
+            // Rows cannot leave memory while files cannot be written: waiting would not help.
+            if let Some(failure) = to.store.status().failure {
+                let is_full = failure.contains("No space left");
+                return Err(if is_full { AppendFailure::DiskFull } else { AppendFailure::Store(failure) });
+            }
             let room = async {
                 to.store.wait_for_room().await;
                 Ok(())
@@ -278,6 +285,7 @@ impl AppendFailure {
         match self {
             AppendFailure::QueueFull { .. } | AppendFailure::NoRoom => "queue_full",
             AppendFailure::DiskFull => "disk_full",
+            AppendFailure::Store(_) => "store_failed",
             AppendFailure::Failed(_) => "log_failed",
         }
     }
@@ -286,7 +294,7 @@ impl AppendFailure {
     pub fn status(&self) -> u16 {
         match self {
             AppendFailure::QueueFull { .. } | AppendFailure::NoRoom => 429,
-            AppendFailure::DiskFull | AppendFailure::Failed(_) => 503,
+            AppendFailure::DiskFull | AppendFailure::Store(_) | AppendFailure::Failed(_) => 503,
         }
     }
 }

@@ -22,6 +22,7 @@ const VIEWER_TURNS: [usize; 4] = [0, VIEWERS, VIEWERS, 0];
 const TAIL_CONNECTIONS: usize = 16;
 const TAIL_PER_SECOND: f64 = 1_000.0;
 /// The last frames come a moment after the last answer.
+const READ_BYTES: usize = 64 * 1024;
 const LAST_FRAMES_MAX: Duration = Duration::from_secs(2);
 
 impl Run<'_> {
@@ -42,7 +43,7 @@ impl Run<'_> {
         };
         let (outcomes, around) = self.measured(&mut [load], &mut viewers)?;
         let [viewer] = &mut viewers;
-        self.wait_for_viewer(viewer)?;
+        wait_for(viewer, self.ledger.acknowledged)?;
         let posted = Phase::new("post, until it is acknowledged", connections, Some(rate), &outcomes[0], &around)
             .without_found();
         let mut seen = posted.clone();
@@ -53,16 +54,6 @@ impl Run<'_> {
             .notes
             .push(format!("the viewer saw {count} records in {frames} frames, {bytes} bytes; {skipped} were skipped"));
         self.report.phases.extend([posted, seen]);
-        Ok(())
-    }
-
-    fn wait_for_viewer(&self, viewer: &mut Viewer) -> Result<(), LoadError> {
-        let began = Instant::now();
-        let mut scratch = vec![0; 64 * 1024];
-        while viewer.seen + viewer.skipped < self.ledger.acknowledged && began.elapsed() < LAST_FRAMES_MAX {
-            viewer.read(&mut scratch)?;
-            std::thread::sleep(Duration::from_micros(100));
-        }
         Ok(())
     }
 
@@ -103,6 +94,9 @@ impl Run<'_> {
             let (outcomes, around) = self.measured(&mut loads, &mut viewers)?;
             let name = format!("1 MiB of NDJSON a request, {count} viewers");
             let phase = Phase::new(&name, connections, None, &outcomes[0], &around).without_found();
+            for viewer in &mut viewers {
+                wait_for(viewer, outcomes[1].records)?;
+            }
             if count > 0 {
                 let mean = |of: fn(&Viewer) -> u64| viewers.iter().map(of).sum::<u64>() as f64 / count as f64;
                 self.report.note(format!(
@@ -131,4 +125,14 @@ impl Run<'_> {
         ));
         Ok(())
     }
+}
+
+fn wait_for(viewer: &mut Viewer, records: u64) -> Result<(), LoadError> {
+    let began = Instant::now();
+    let mut scratch = vec![0; READ_BYTES];
+    while viewer.seen + viewer.skipped < records && began.elapsed() < LAST_FRAMES_MAX {
+        viewer.read(&mut scratch)?;
+        std::thread::sleep(Duration::from_micros(100));
+    }
+    Ok(())
 }

@@ -100,7 +100,7 @@ mod tests {
                     "not log, stream and time",
                 ),
                 (r#"{"log":"x","stream":"stdout","time":"yesterday"}"#, "not log, stream and time"),
-                (r#"{"log":"x","stream":"stdout","time":"2025-11-11T16:00:00Z""#, "malformed json"),
+                (r#"{"log":"x","stream":"stdout","time":"2025-11-11T16:00:00Z""#, "malformed JSON"),
             ],
         );
     }

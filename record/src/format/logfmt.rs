@@ -4,7 +4,7 @@
 //! must begin with a pair, and all but a few words must be pairs: prose with some `key=value` in it is prose.
 
 use super::keys::*;
-use super::scan::closing_quote;
+use super::scan::{EQUALS, NO_KEY, QUOTE, SPACE, closing_quote, word_end};
 use super::{FormatInfo, Malformed, Parser, mismatch};
 use crate::fields::{Context, Fields};
 use crate::text::{
@@ -32,8 +32,8 @@ impl Parser for Logfmt {
     }
 
     fn may_be(&self, line: &[u8]) -> bool {
-        let key = line.iter().position(|&b| b <= b' ' || b == b'=' || b == b'"').map_or(line, |end| &line[..end]);
-        !key.is_empty() && line.get(key.len()) == Some(&b'=') && is_plain_key(key)
+        let end = word_end(line, 0, NO_KEY);
+        line.first().is_some_and(|&b| starts_key(b)) && line.get(end) == Some(&b'=')
     }
 
     fn detect<'a>(&self, line: &'a [u8], context: &Context, out: &mut Fields<'a>) -> Result<&'static str, Malformed> {
@@ -72,7 +72,7 @@ fn parse<'a>(
         }
         let pair = Pair::read(line, at)?;
         if pair.has_value {
-            if detecting && !is_plain_key(pair.key) {
+            if detecting && !(pair.is_plain && starts_key(pair.key[0])) {
                 return Err(("a key that is no word", at));
             }
             pairs += 1;
@@ -105,13 +105,17 @@ struct Pair<'a> {
     /// As it stands there, with its quotes.
     value: &'a [u8],
     has_value: bool,
+    /// Whether the key is made of what programs make keys of.
+    is_plain: bool,
     end: usize,
 }
 
 impl<'a> Pair<'a> {
     fn read(line: &'a [u8], at: usize) -> Result<Pair<'a>, (&'static str, usize)> {
-        let key_end =
-            at + line[at..].iter().position(|&b| b <= b' ' || b == b'=' || b == b'"').unwrap_or(line.len() - at);
+        // Mostly a key is made of letters; then the first byte that is none ends it.
+        let plain_end = word_end(line, at, NO_KEY);
+        let is_plain = line.get(plain_end) == Some(&b'=');
+        let key_end = if is_plain { plain_end } else { word_end(line, plain_end, SPACE | EQUALS | QUOTE) };
         let key = &line[at..key_end];
         if key.is_empty() {
             return Err(("a value without a key", at));
@@ -119,23 +123,21 @@ impl<'a> Pair<'a> {
         match line.get(key_end) {
             Some(b'=') => {}
             Some(b'"') => return Err(("a quote inside a key", key_end)),
-            _ => return Ok(Pair { key, value: b"", has_value: false, end: key_end }),
+            _ => return Ok(Pair { key, value: b"", has_value: false, is_plain, end: key_end }),
         }
         let start = key_end + 1;
         let end = match line.get(start) {
             Some(b'"') => {
                 1 + closing_quote(line, start + 1, |_| true).ok_or(("a quoted value without an end", start))?
             }
-            _ => start + line[start..].iter().position(|&b| b <= b' ').unwrap_or(line.len() - start),
+            _ => word_end(line, start, SPACE),
         };
-        Ok(Pair { key, value: &line[start..end], has_value: true, end })
+        Ok(Pair { key, value: &line[start..end], has_value: true, is_plain, end })
     }
 }
 
-fn is_plain_key(key: &[u8]) -> bool {
-    let starts = |b: u8| b.is_ascii_alphabetic() || matches!(b, b'_' | b'@') || b >= 0x80;
-    let goes_on = |b: u8| starts(b) || b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'/' | b':');
-    starts(key[0]) && key.iter().all(|&b| goes_on(b))
+fn starts_key(b: u8) -> bool {
+    b.is_ascii_alphabetic() || matches!(b, b'_' | b'@') || b >= 0x80
 }
 
 struct Slots<'a> {

@@ -67,8 +67,8 @@ fn leading_time(line: &[u8], context: &Context) -> Option<(Instant, usize)> {
     ends.then_some((instant, end + usize::from(line.get(end) == Some(&b']'))))
 }
 
-/// The level among the first words of a text: a word in capitals, one in brackets, or the first before a colon. Where no
-/// time came before, a common word means that this is prose already.
+/// The level among the first words of a text: a word in capitals, one in brackets, the first before a colon, or the first
+/// after a time. Where no time came before, a common word means that this is prose already.
 fn leading_level(text: &[u8], after_time: bool) -> Option<Level> {
     /// Loggers write time, thread, process and logger before the level, hardly more.
     const WORDS_MAX: usize = 5;
@@ -98,7 +98,7 @@ fn leading_level(text: &[u8], after_time: bool) -> Option<Level> {
         if word.is_empty() {
             return None;
         }
-        if let Some(level) = level_word(word, word_number == 0) {
+        if let Some(level) = level_word(word, word_number == 0, after_time) {
             return Some(level);
         }
         if !after_time && word.iter().all(u8::is_ascii_lowercase) {
@@ -109,7 +109,7 @@ fn leading_level(text: &[u8], after_time: bool) -> Option<Level> {
     None
 }
 
-fn level_word(word: &[u8], is_first: bool) -> Option<Level> {
+fn level_word(word: &[u8], is_first: bool, after_time: bool) -> Option<Level> {
     // `production.ERROR:`
     let word = match (memchr::memrchr(b'.', word), word) {
         (Some(point), [.., b':']) if word[point + 1].is_ascii_uppercase() => &word[point + 1..],
@@ -128,7 +128,7 @@ fn level_word(word: &[u8], is_first: bool) -> Option<Level> {
     }
     let enclosed = matches!((before, after), (Some(b'['), Some(b']')) | (Some(b'<'), Some(b'>')));
     let capitals = core.iter().all(u8::is_ascii_uppercase);
-    let heads = is_first && before.is_none() && after == Some(&b':');
+    let heads = is_first && before.is_none() && (after == Some(&b':') || after_time && after.is_none());
     if !(enclosed || capitals || heads) || matches!(core, b"LOG" | b"log" | b"Log" | b"FINE" | b"fine") && !enclosed {
         return None;
     }
@@ -198,6 +198,10 @@ mod tests {
                 "plain 2025-11-11T16:00:00 INFO -|-|Tue Nov 11 16:00:00 2025 OpenVPN started {}",
             ),
             ("Nov 11 16:00:00 ERROR no host", "plain 2025-11-11T16:00:00 ERROR -|-|Nov 11 16:00:00 ERROR no host {}"),
+            (
+                "2025-11-11T16:00:00Z\terror\tqueue.go:128\tx",
+                "plain 2025-11-11T16:00:00 ERROR -|-|2025-11-11T16:00:00Z\terror\tqueue.go:128\tx {}",
+            ),
         ]);
     }
 }

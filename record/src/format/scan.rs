@@ -24,12 +24,18 @@ pub const EQUALS: u8 = 4;
 pub const QUOTE: u8 = 8;
 /// All that is not printable ASCII, the blank excepted.
 pub const OTHER: u8 = 16;
+/// Control characters, and the blank too.
+pub const SPACE: u8 = 32;
+/// All that does not stand in a key of logfmt as programs write them: letters, digits and `_ . - / : @`, and what is not
+/// ASCII.
+pub const NO_KEY: u8 = 64;
 
 static CLASSES: [u8; 256] = {
     let mut classes = [0; 256];
     let mut b = 0;
     while b < 256 {
-        classes[b] = match b as u8 {
+        let byte = b as u8;
+        let class = match byte {
             b' ' => BLANK,
             b']' => BRACKET,
             b'=' => EQUALS,
@@ -37,6 +43,9 @@ static CLASSES: [u8; 256] = {
             0x21..=0x7e => 0,
             _ => OTHER,
         };
+        let space = if byte <= b' ' { SPACE } else { 0 };
+        let in_key = byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-' | b'/' | b':' | b'@' | 0x80..);
+        classes[b] = class | space | if in_key { 0 } else { NO_KEY };
         b += 1;
     }
     classes
