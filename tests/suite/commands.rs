@@ -119,7 +119,9 @@ fn help_and_version_are_there() {
     let out = run(&["--version"], b"");
     assert_eq!(said(&out).trim(), format!("logboom {}", env!("CARGO_PKG_VERSION")));
     let out = run(&["--help"], b"");
-    for part in ["serve", "parse", "tail", "query", "bench", "doctor", "fsck", "snapshot", "config", "--listen", "--data-dir"] {
+    for part in
+        ["serve", "parse", "tail", "query", "bench", "doctor", "fsck", "snapshot", "config", "--listen", "--data-dir"]
+    {
         assert!(said(&out).contains(part), "{part}");
     }
 }
