@@ -240,7 +240,8 @@ impl State {
     }
 
     fn finish(mut self) -> Outcome {
-        if self.interval_records > 0 {
+        // The last second is seldom a whole one, and would look like a fall.
+        if self.interval_records > 0 && self.timeline.is_empty() {
             self.close_interval();
         }
         Outcome {

@@ -100,9 +100,9 @@ fn over_time(report: &Report) -> Result<Option<String>, Box<dyn Error>> {
         let (upper, lower) = root.split_vertically(SIZE.1 / 2);
         let title = format!("{}: records a second", report.scenario);
         let y = 0.0..top(&rates, |point| point.1);
-        draw_lines(&upper, &title, x.clone(), y, 10, &|x| format!("{x:.0} s"), &|y| thousands(*y), &rates, true)?;
+        draw_lines(&upper, &title, x.clone(), y, 10, &seconds, &|y| thousands(*y), &rates, true)?;
         let y = (bottom(&p99)..top(&p99, |point| point.1)).log_scale();
-        draw_lines(&lower, "p99, ms", x, y, 10, &|x| format!("{x:.0} s"), &|y| ms_of(*y), &p99, false)?;
+        draw_lines(&lower, "p99, ms", x, y, 10, &seconds, &|y| ms_of(*y), &p99, false)?;
         root.present()?;
     }
     Ok(Some(svg))
@@ -124,7 +124,7 @@ fn memory(report: &Report) -> Result<Option<String>, Box<dyn Error>> {
     }
     let (x, y) = (0.0..top(&series, |point| point.0), 0.0..top(&series, |point| point.1));
     let title = format!("{}: memory of the server, MiB", report.scenario);
-    lines(&title, x, y, 10, &|x| format!("{x:.0} s"), &|y| thousands(*y), &series).map(Some)
+    lines(&title, x, y, 10, &seconds, &|y| thousands(*y), &series).map(Some)
 }
 
 fn p99_by_rate(report: &Report) -> Result<Option<String>, Box<dyn Error>> {
@@ -166,7 +166,7 @@ fn cpu(reports: &[Report]) -> Result<Option<String>, Box<dyn Error>> {
         chart.configure_mesh().disable_mesh().disable_x_axis().disable_axes().disable_y_axis().draw()?;
         for (index, (scenario, cpu)) in bars.iter().enumerate() {
             let low = (count - 1 - index) as f64;
-            let bar = Rectangle::new([(0.0, low + 0.2), (*cpu, low + 0.8)], Palette99::pick(0).filled());
+            let bar = Rectangle::new([(0.0, low + 0.2), (*cpu, low + 0.8)], Palette99::pick(0).mix(0.35).filled());
             chart.draw_series(std::iter::once(bar))?;
             let label = format!("{scenario} {cpu:.2}");
             chart.draw_series(std::iter::once(Text::new(label, (most * 0.01, low + 0.62), FONT)))?;
@@ -259,6 +259,11 @@ fn bottom(series: &Series) -> f64 {
     (least * 0.8).clamp(1e-3, 1e9)
 }
 
+/// Whole seconds; marks between them stay without a text.
+fn seconds(x: &f64) -> String {
+    if x.fract().abs() < 1e-6 { format!("{x:.0} s") } else { String::new() }
+}
+
 fn ms_of(value: f64) -> String {
-    if value >= 100.0 { format!("{value:.0}") } else { ms((value * 1e3) as u64) }
+    if value >= 10.0 { format!("{value:.0}") } else { ms((value * 1e3).round() as u64) }
 }
