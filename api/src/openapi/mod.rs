@@ -157,9 +157,17 @@ impl Route {
         schema: impl Into<RefOr<Schema>>,
         example: Value,
     ) -> Route {
-        let content = ContentBuilder::new().schema(Some(schema.into())).example(Some(example)).build();
-        let response = ResponseBuilder::new().description(about).content(kind, content);
-        self.operation = self.operation.response(status.to_string(), response.build());
+        self.operation =
+            self.operation.response(status.to_string(), answer(about).content(kind, content(schema, example)).build());
+        self
+    }
+
+    /// An answer that comes as JSON lines or as CSV, by the request's choice.
+    fn lines_or_csv(mut self, about: &str, schema: &str, example: Value, csv: &str) -> Route {
+        let response = answer(about)
+            .content("application/x-ndjson", content(Ref::from_schema_name(schema), example))
+            .content("text/csv", content(text(), csv.into()));
+        self.operation = self.operation.response("200", response.build());
         self
     }
 
@@ -197,6 +205,14 @@ impl Route {
                 "the query took longer than 30 s: narrow its time range, or raise query_seconds_max",
             )
     }
+}
+
+fn answer(about: &str) -> ResponseBuilder {
+    ResponseBuilder::new().description(about)
+}
+
+fn content(schema: impl Into<RefOr<Schema>>, example: Value) -> utoipa::openapi::Content {
+    ContentBuilder::new().schema(Some(schema.into())).example(Some(example)).build()
 }
 
 fn parameter(place: ParameterIn, name: &str, about: &str, schema: Object) -> ParameterBuilder {

@@ -173,7 +173,12 @@ fn logs() -> Vec<Route> {
                 .about("Newest first. A connection that breaks off within the body means that not all of it came.")
                 .query("format", "`ndjson`, or `csv` by RFC 4180 with a header line.", one_of(&["ndjson", "csv"]))
                 .filtered()
-                .answer(200, "The records", "application/x-ndjson", Ref::from_schema_name("Record"), record()),
+                .lines_or_csv(
+                    "The records",
+                    "Record",
+                    record(),
+                    "id,timestamp,level,source,application,message,metadata\r\n",
+                ),
         )
         .queried(),
         filter_errors(
