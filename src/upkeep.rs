@@ -20,10 +20,10 @@ pub fn fsck(settings: &Settings, options: &Fsck) -> Result<ExitCode, Failure> {
     }
     let findings = upkeep::check(data_dir)?;
     for found in &findings {
-        let word = if found.is_lost { "WRONG " } else { "ok    " };
+        let word = if found.is_lost() { "WRONG " } else { "ok    " };
         writeln!(out, "{word} {}: {}", found.path.display(), found.sentence)?;
     }
-    match findings.iter().filter(|found| found.is_lost).count() {
+    match findings.iter().filter(|found| found.is_lost()).count() {
         0 => {
             writeln!(out, "{} is whole.", data_dir.display())?;
             Ok(ExitCode::SUCCESS)

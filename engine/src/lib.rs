@@ -12,6 +12,7 @@ pub mod config;
 mod conn;
 mod doors;
 mod engine;
+pub mod finding;
 pub mod folder;
 mod health;
 pub mod http;

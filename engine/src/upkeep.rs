@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::Config;
 use crate::engine::{StartError, logs_in, recover, shard_dir, store_options};
+use crate::finding::Finding;
 use crate::folder::Folder;
 use crate::queue::local;
 use crate::store::parquet::{Copied, ParquetStore, StoreError, fsck};
@@ -26,35 +27,17 @@ pub enum UpkeepError {
     Store(#[from] StoreError),
 }
 
-/// What [`check`] found of a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    pub path: PathBuf,
-    pub sentence: String,
-    /// Whether records cannot be read.
-    pub is_lost: bool,
-}
-
 /// Reads the whole local log and the whole store; changes nothing.
 pub fn check(data_dir: &Path) -> Result<Vec<Finding>, UpkeepError> {
     let _folder = hold(data_dir)?;
     let mut findings = Vec::new();
     let queue_dir = data_dir.join("queue");
     for shard in logs_in(&queue_dir, 0) {
-        let found = local::check(&shard_dir(&queue_dir, shard)).map_err(StartError::from)?;
-        findings.extend(found.into_iter().map(|found| Finding {
-            path: found.path,
-            sentence: found.sentence,
-            is_lost: found.severity == local::Severity::Lost,
-        }));
+        findings.extend(local::check(&shard_dir(&queue_dir, shard)).map_err(StartError::from)?);
     }
     let store_dir = data_dir.join("store");
     if store_dir.exists() {
-        findings.extend(fsck::check(&store_dir)?.into_iter().map(|found| Finding {
-            path: found.path,
-            sentence: found.sentence,
-            is_lost: found.severity == fsck::Severity::Lost,
-        }));
+        findings.extend(fsck::check(&store_dir)?);
     }
     Ok(findings)
 }

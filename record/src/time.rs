@@ -3,8 +3,6 @@
 //! The scanners take bytes and say how many of them were a time; [`parse`] takes text that must be one as a whole.
 //! Nothing here reads a clock: what a time leaves open (its zone, for RFC 3164 its year) comes from the caller.
 
-use std::sync::OnceLock;
-
 const MICROS: i64 = 1_000_000;
 const DAY_SECONDS: i64 = 86_400;
 
@@ -528,12 +526,6 @@ pub fn is_weekday(name: &[u8; 3]) -> bool {
     const DAYS: &[u8; 21] = b"montuewedthufrisatsun";
     let folded = [name[0] | 0x20, name[1] | 0x20, name[2] | 0x20];
     DAYS.chunks_exact(3).any(|day| day == folded)
-}
-
-/// Fills the zone database's cache ahead of the first line, so that no request pays for it.
-pub fn warm_up() {
-    static WARM: OnceLock<()> = OnceLock::new();
-    WARM.get_or_init(|| drop(jiff::tz::TimeZone::get("Etc/UTC")));
 }
 
 #[cfg(test)]

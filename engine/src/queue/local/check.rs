@@ -1,29 +1,13 @@
 //! Looks a folder over without changing it: what `fsck` prints.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::frame::{HeaderRead, SegmentHeader};
 use super::recover::{list, open_batch, read};
 use super::scan::{previous_of_first, scan_segment};
 use super::{LogError, SegmentName};
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    Fine,
-    /// Nothing is lost, but it is worth knowing.
-    Remark,
-    /// Acknowledged records cannot be read here. The store may have them.
-    Lost,
-}
-
-/// What a file is like.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    pub path: PathBuf,
-    pub severity: Severity,
-    pub sentence: String,
-}
+use crate::finding::{Finding, Severity};
 
 /// Reads every segment of a folder, oldest first. Meant for a folder that no shard is writing.
 pub fn check(dir: &Path) -> Result<Vec<Finding>, LogError> {

@@ -62,7 +62,7 @@ mod log;
 mod recover;
 mod scan;
 
-pub use check::{Finding, Severity, check};
+pub use check::check;
 pub use depth::Depth;
 pub use log::{Durability, LocalLog, Options};
 pub use recover::{Recovery, recover, remove_covered};

@@ -5,7 +5,7 @@
 //!   tell themselves up to where they hold the log, so that nothing of it is stored twice.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use record::filter::Columns;
@@ -18,27 +18,11 @@ use super::scan::Run;
 use super::schema::ColumnSet;
 use super::wanted::Wanted;
 use super::{Covered, StoreError};
+use crate::finding::{Finding, Severity};
 use crate::store::{Counts, QueryError, Stop};
 
 /// Looking up an id in one file never takes so long.
 const LOOK_UP_MAX: Duration = Duration::from_secs(60);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    Fine,
-    /// Nothing is lost, but it is worth knowing.
-    Remark,
-    /// Records cannot be read.
-    Lost,
-}
-
-/// What a file is like.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    pub path: PathBuf,
-    pub severity: Severity,
-    pub sentence: String,
-}
 
 /// Reads the whole store; changes nothing.
 pub fn check(dir: &Path) -> Result<Vec<Finding>, StoreError> {

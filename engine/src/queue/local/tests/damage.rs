@@ -6,12 +6,13 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::{Batches, number_of, numbers, read_back};
+use crate::finding::Severity;
 use crate::queue::LogPosition;
 use crate::queue::local::frame::{
     FRAME_HEADER_BYTES, FrameHeader, SEGMENT_HEADER_BYTES, SegmentHeader, group_bytes, write_group,
 };
 use crate::queue::local::scan::scan_segment;
-use crate::queue::local::{LogError, Recovery, Severity, check, recover};
+use crate::queue::local::{LogError, Recovery, check, recover};
 
 const START: usize = SEGMENT_HEADER_BYTES;
 

@@ -87,6 +87,6 @@ fn files_of_the_first_version_are_read() {
     let kinds: Vec<usize> = store.snapshot().files.iter().map(|file| file.typed().unwrap().len()).collect();
     assert_eq!(kinds, [2, 2, 0]);
     for finding in super::super::fsck::check(&fixture).unwrap() {
-        assert_eq!(finding.severity, super::super::fsck::Severity::Fine, "{finding:?}");
+        assert_eq!(finding.severity, crate::finding::Severity::Fine, "{finding:?}");
     }
 }

@@ -1,7 +1,8 @@
 //! Checking, mending and copying a store.
 
-use super::super::fsck::{Severity, check as look, repair};
+use super::super::fsck::{check as look, repair};
 use super::*;
+use crate::finding::Severity;
 
 fn fill(dir: &Path) -> Maker {
     let mut maker = Maker::new();
