@@ -6,6 +6,7 @@
 use record::{Filter, Id, Level, Rows, Timestamp};
 
 pub mod parquet;
+pub mod postgres;
 
 /// Rows that a query found, encoded one after another.
 #[derive(Clone, Debug, Default)]
