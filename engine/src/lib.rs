@@ -14,6 +14,7 @@ mod doors;
 mod engine;
 pub mod finding;
 pub mod folder;
+mod handover;
 mod health;
 pub mod http;
 pub mod ingest;
@@ -29,5 +30,5 @@ mod sys;
 pub mod tail;
 pub mod upkeep;
 
-pub use config::{Config, Durability, Upstream};
+pub use config::{Config, Durability, RedisRequire, Upstream};
 pub use engine::{Running, StartError, start};

@@ -181,6 +181,9 @@ pub fn remove_covered(dir: &Path, upto: LogPosition) -> Result<bool, LogError> {
             fs::remove_file(&path).map_err(|error| LogError::io(&path, error))?;
         }
     }
+    if list(dir)?.is_empty() {
+        super::drained::forget(dir);
+    }
     match fs::remove_dir(dir) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),

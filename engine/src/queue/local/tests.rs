@@ -12,6 +12,7 @@ use crate::queue::LogPosition;
 mod damage;
 mod disk;
 mod model;
+mod read;
 
 const NOW: i64 = 1_760_000_000_000_000;
 

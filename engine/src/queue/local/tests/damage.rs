@@ -29,6 +29,11 @@ impl Writer {
         Writer { batches: Batches::new(), previous: LogPosition::default(), starts: Vec::new() }
     }
 
+    /// Where the last group ended.
+    pub fn previous(&self) -> LogPosition {
+        self.previous
+    }
+
     pub fn segment(&mut self, number: u64, groups: &[&[usize]]) -> Vec<u8> {
         let mut bytes = vec![0; START];
         SegmentHeader { segment: number, shard: 3 }.write(&mut bytes);
