@@ -27,6 +27,12 @@ pub struct ConfigFile {
 pub enum Command {
     /// Take logs, keep them, and show them: all of Logboom in one process (what `logboom` alone does)
     Serve(Serve),
+    /// Take logs and hand them on to Redis or Postgres: the engine alone
+    Engine,
+    /// Store in Postgres what engines have put into Redis; as many processes of it as are wanted
+    Worker,
+    /// Answer queries from Postgres, and show logs as they come: the sidecar alone
+    Api,
     /// Read lines, of whatever format, and print a JSON record for each
     Parse(Parse),
     /// Show logs as they arrive
@@ -195,7 +201,7 @@ pub struct Config {
 }
 
 /// Commands that take the flags of settings, besides none at all.
-const WITH_SETTINGS: [&str; 5] = ["serve", "doctor", "fsck", "snapshot", "config"];
+const WITH_SETTINGS: [&str; 8] = ["serve", "engine", "worker", "api", "doctor", "fsck", "snapshot", "config"];
 
 /// Reads the command line; ends the process where it is wrong, or asks for help.
 pub fn parse() -> (Cli, ArgMatches) {

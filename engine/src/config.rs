@@ -109,6 +109,8 @@ pub struct Config {
     /// Replicas that must have a batch before it is acknowledged.
     pub redis_wait: u32,
     pub redis_require: RedisRequire,
+    /// Connections of queries to Postgres; `queries_max` and `exports_max` together use no more.
+    pub db_connections_max: usize,
     /// Connections that copy into Postgres at once.
     pub workers: usize,
     /// Records a COPY holds, in whole batches. Ten thousand are where a larger one gains little.
@@ -123,6 +125,8 @@ pub struct Config {
     pub origins: Vec<String>,
     /// Where requests go that the engine does not answer itself; `None`: to the sidecar of this process.
     pub api_upstream: Option<Upstream>,
+    /// Where a sidecar of its own listens.
+    pub api_listen: SocketAddr,
     /// Longest time of a page, a count, a histogram or facets. An export has none.
     pub query_timeout: Duration,
     /// Most bytes that one query may gather.
@@ -170,12 +174,14 @@ impl Default for Config {
             claim_after: Duration::from_secs(30),
             redis_wait: 0,
             redis_require: RedisRequire::Any,
+            db_connections_max: 12,
             workers: 2,
             batch_size: 10_000,
             timezone: Zone::UTC,
             unwrap: true,
             origins: Vec::new(),
             api_upstream: None,
+            api_listen: (Ipv4Addr::LOCALHOST, 5001).into(),
             query_timeout: Duration::from_secs(30),
             query_bytes_max: (64 * MIB) as usize,
             spin: Duration::ZERO,

@@ -318,7 +318,7 @@ impl Session {
             return Err(body_too_large(door, limit));
         }
         let stores = door != Door::Parse || ask.store;
-        if stores && let Some(failure) = self.shard.refuses() {
+        if stores && let Some(failure) = self.shard.refuses(door) {
             return Err(failure_reply(&failure, 0));
         }
         Ok(ask)
@@ -378,7 +378,7 @@ impl Session {
         let mut stage = crate::ingest::stage::Stage::new(shard.builders.take());
         match stage.push(&mut self.parser, text, record::format::Mode::Json, &context, &mut ids) {
             Ok(taken) => {
-                let (ticket, builder) = shard.appender.submit(stage.finish(), ask.door, &mut ids, received);
+                let (ticket, builder) = shard.appender(ask.door).submit(stage.finish(), ask.door, &mut ids, received);
                 shard.builders.give(builder);
                 let status = if ask.door == Door::Direct { 201 } else { 202 };
                 Ok((Some(ticket), id_reply(status, taken.pushed.id)))
@@ -410,7 +410,7 @@ impl Session {
             shard.builders.give(builder);
             return Ok((None, parsed.reply));
         }
-        let (ticket, builder) = shard.appender.submit(parsed.staged, Door::Parse, &mut ids, received);
+        let (ticket, builder) = shard.appender(Door::Parse).submit(parsed.staged, Door::Parse, &mut ids, received);
         shard.builders.give(builder);
         let reply = match parsed.id.filter(|_| parsed.accepted == 1 && parsed.rejected == 0) {
             Some(id) => id_reply(202, id),
@@ -475,7 +475,7 @@ impl Session {
             shard.builders.give(staged.open);
             return Ok((None, reply));
         }
-        let (ticket, builder) = shard.appender.submit(staged, Door::Batch, &mut shard.ids.borrow_mut(), batch.received);
+        let (ticket, builder) = shard.appender(Door::Batch).submit(staged, Door::Batch, &mut shard.ids.borrow_mut(), batch.received);
         shard.builders.give(builder);
         if batch.committed > 0 {
             ticket.settled().await.map_err(|failure| Broken::Refused(failure_reply(&failure, batch.committed)))?;
@@ -506,7 +506,7 @@ impl Session {
             shard.builders.give(staged.open);
             return Ok(());
         }
-        let (ticket, builder) = shard.appender.submit(staged, Door::Batch, &mut shard.ids.borrow_mut(), batch.received);
+        let (ticket, builder) = shard.appender(Door::Batch).submit(staged, Door::Batch, &mut shard.ids.borrow_mut(), batch.received);
         shard.builders.give(builder);
         match ticket.settled().await {
             Ok(()) => {

@@ -1,5 +1,5 @@
-//! Starting and stopping: the folder, the store, what the log held, the shards, the port. In this order, so that
-//! whatever is wrong is said before anything is promised.
+//! Starting and stopping: the folder, the store or the servers, what the log held, the shards, the port. In this order,
+//! so that whatever is wrong is said before anything is promised.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc as std_mpsc;
 use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
 
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 use tokio::sync::mpsc;
@@ -18,8 +19,9 @@ use crate::health::Health;
 use crate::listen::{self, Outlet};
 use crate::metrics::{Metrics, ShardMetrics};
 use crate::queue::LogPosition;
-use crate::queue::local::{self, Options, Recovery};
-use crate::shard::{self, Message, Seed};
+use crate::queue::local::{self, Options, Recovery, drained};
+use crate::servers::{LogToDrain, Servers, ServersError};
+use crate::shard::{self, Backing, Message, Seed};
 use crate::store::Reader;
 use crate::store::parquet::{self, ParquetStore, StoreError};
 use crate::tail::Tail;
@@ -41,13 +43,25 @@ pub enum StartError {
     Shard { shard: usize, reason: String },
     #[error("io_uring cannot be used: {reason}")]
     Ring { reason: String },
+    #[error(transparent)]
+    Servers(#[from] ServersError),
+}
+
+/// What a process does besides taking logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// All of it: it stores what it takes, and reads it.
+    Serve,
+    /// Nothing: workers store, a sidecar reads.
+    Engine,
 }
 
 /// An engine at work.
 pub struct Running {
     address: SocketAddr,
     upstream: Upstream,
-    store: Arc<ParquetStore>,
+    store: Option<Arc<ParquetStore>>,
+    servers: Option<Arc<Servers>>,
     tail: Tail,
     listener: Arc<TcpListener>,
     accepting: JoinHandle<()>,
@@ -57,7 +71,7 @@ pub struct Running {
 }
 
 /// Starts the engine. Blocks until every shard takes requests.
-pub fn start(config: Config) -> Result<Running, StartError> {
+pub fn start(config: Config, role: Role) -> Result<Running, StartError> {
     let listener = listen::bind(config.listen).map_err(|source| match source.kind() {
         std::io::ErrorKind::AddrInUse => StartError::AddressInUse { address: config.listen },
         _ => StartError::Listen { address: config.listen, source },
@@ -67,17 +81,12 @@ pub fn start(config: Config) -> Result<Running, StartError> {
     crate::probe::ring(config.ring_bytes)
         .map_err(|error| StartError::Ring { reason: ring_reason(&error.to_string()) })?;
 
-    let store_dir = config.data_dir.join("store");
-    let (store, covered) = ParquetStore::open(&store_dir, store_options(&config))
-        .map_err(|source| StartError::Store { path: store_dir, source })?;
-    let queue_dir = config.data_dir.join("queue");
-    let (recoveries, mut findings) = recover(&queue_dir, &store, &covered, config.shards)?;
-    findings.extend(store.report().sentences());
+    let config = Arc::new(config);
+    let Opened { store, servers, mut logs, findings } = open(&config)?;
     for finding in &findings {
         tracing::warn!("{finding}");
     }
-
-    let config = Arc::new(config);
+    let left = logs.split_off(config.shards);
     let metrics = Arc::new(Metrics::new());
     let tail = Tail::default();
     let shard_metrics: Vec<_> = (0..config.shards).map(|_| Arc::new(ShardMetrics::new(metrics.clone()))).collect();
@@ -85,26 +94,38 @@ pub fn start(config: Config) -> Result<Running, StartError> {
         metrics: metrics.clone(),
         shards: shard_metrics.clone(),
         store: store.clone(),
+        servers: servers.clone(),
         tail: tail.clone(),
         queue_bytes_max: config.queue_bytes_max,
+        retain: config.retain,
         findings: OnceLock::from(findings.clone()),
     });
     let upstream = config.api_upstream.clone().unwrap_or_else(|| own_upstream(address));
 
+    let inboxes: Vec<_> = (0..config.shards).map(|_| mpsc::unbounded_channel()).collect();
+    let senders: Vec<_> = inboxes.iter().map(|(sender, _)| sender.clone()).collect();
     let mut shards = Vec::new();
     let mut outlets = Vec::new();
-    for (index, recovery) in recoveries.into_iter().enumerate() {
-        let (sender, inbox) = mpsc::unbounded_channel();
+    for (index, (log, (sender, inbox))) in logs.into_iter().zip(inboxes).enumerate() {
         let load = Arc::new(AtomicUsize::new(0));
         outlets.push(Outlet { sender: sender.clone(), load: load.clone() });
+        let backing = match (&servers, &store) {
+            (Some(servers), _) => {
+                let to = sender.clone();
+                let covered = Box::new(move |position| drop(to.send(Message::Covered(position))));
+                Backing::Servers(servers.doorways(log.to_drain(), covered))
+            }
+            (None, Some(store)) => Backing::Embedded(store.clone()),
+            (None, None) => unreachable!("one of them was opened"),
+        };
         let seed = Seed {
             index: index as u16,
             config: config.clone(),
             upstream: upstream.clone(),
-            log_dir: shard_dir(&queue_dir, index),
-            recovery,
+            log_dir: log.dir,
+            recovery: log.recovery,
             log_options: log_options(&config),
-            store: store.clone(),
+            backing,
             tail: tail.clone(),
             metrics: metrics.clone(),
             shard_metrics: shard_metrics[index].clone(),
@@ -114,19 +135,20 @@ pub fn start(config: Config) -> Result<Running, StartError> {
         };
         shards.push((sender, spawn(index, seed)?));
     }
-    let senders: Vec<_> = shards.iter().map(|(sender, _)| sender.clone()).collect();
-    let queue = queue_dir.clone();
-    store.on_covered(move |shard, position| match senders.get(usize::from(shard)) {
-        // A shard that has stopped needs no segments back.
-        Some(sender) => drop(sender.send(Message::Covered(position))),
-        // The log of a run with more shards: nobody writes it any more.
-        None => {
-            let dir = shard_dir(&queue, usize::from(shard));
-            if let Err(error) = local::remove_covered(&dir, position) {
-                tracing::warn!("cannot remove {}: {error}", dir.display());
-            }
+    if let Some(store) = &store {
+        give_back_covered(store, &config.data_dir.join("queue"), senders);
+    }
+    if let Some(servers) = &servers {
+        for log in left {
+            let dir = log.dir.clone();
+            servers.drain_left(log.to_drain(), Box::new(move |position| remove_covered(&dir, position)));
         }
-    });
+        if role == Role::Serve {
+            servers.start_workers();
+        }
+        let shards = shard_metrics;
+        servers.start_upkeep(move || oldest_in_logs(&shards));
+    }
 
     let listener = Arc::new(listener);
     let accepting = std::thread::Builder::new()
@@ -140,7 +162,70 @@ pub fn start(config: Config) -> Result<Running, StartError> {
     if let Err(error) = folder.write_listen(address) {
         tracing::warn!("cannot write {}: {error}", config.data_dir.join("listen").display());
     }
-    Ok(Running { address, upstream, store, tail, listener, accepting, shards, findings, _folder: folder })
+    Ok(Running { address, upstream, store, servers, tail, listener, accepting, shards, findings, _folder: folder })
+}
+
+/// What a start finds.
+struct Opened {
+    store: Option<Arc<ParquetStore>>,
+    servers: Option<Arc<Servers>>,
+    /// Of the shards that will run, and of those that a folder was left of.
+    logs: Vec<Log>,
+    findings: Vec<String>,
+}
+
+/// A shard's log, read back.
+struct Log {
+    dir: PathBuf,
+    /// Everything before this is stored elsewhere.
+    from: LogPosition,
+    recovery: Recovery,
+}
+
+impl Log {
+    fn to_drain(&self) -> LogToDrain {
+        LogToDrain { dir: self.dir.clone(), from: self.from, reached: self.recovery.reached() }
+    }
+}
+
+/// Opens the store and gives it what the logs hold; or meets the servers, which will be given it.
+fn open(config: &Arc<Config>) -> Result<Opened, StartError> {
+    let store_dir = config.data_dir.join("store");
+    let queue_dir = config.data_dir.join("queue");
+    let wrong = |source| StartError::Store { path: store_dir.clone(), source };
+    if config.db_url.is_none() && config.redis_url.is_none() {
+        let (store, covered) = ParquetStore::open(&store_dir, store_options(config)).map_err(wrong)?;
+        let (logs, mut findings) = recover(&queue_dir, Some(&store), &covered, config.shards)?;
+        findings.extend(store.report().sentences());
+        return Ok(Opened { store: Some(store), servers: None, logs, findings });
+    }
+    let servers = Arc::new(Servers::start(config.clone())?);
+    // What a run without servers has put into files need not go to them.
+    let covered = parquet::covered(&store_dir).map_err(wrong)?;
+    let (logs, findings) = recover(&queue_dir, None, &covered, config.shards)?;
+    Ok(Opened { store: None, servers: Some(servers), logs, findings })
+}
+
+fn give_back_covered(store: &ParquetStore, queue_dir: &Path, senders: Vec<mpsc::UnboundedSender<Message>>) {
+    let queue = queue_dir.to_owned();
+    store.on_covered(move |shard, position| match senders.get(usize::from(shard)) {
+        // A shard that has stopped needs no segments back.
+        Some(sender) => drop(sender.send(Message::Covered(position))),
+        // The log of a run with more shards: nobody writes it any more.
+        None => remove_covered(&shard_dir(&queue, usize::from(shard)), position),
+    });
+}
+
+fn remove_covered(dir: &Path, position: LogPosition) {
+    if let Err(error) = local::remove_covered(dir, position) {
+        tracing::warn!("cannot remove {}: {error}", dir.display());
+    }
+}
+
+/// When the oldest batch came that is in the local logs alone.
+fn oldest_in_logs(shards: &[Arc<ShardMetrics>]) -> Option<SystemTime> {
+    let micros = shards.iter().filter_map(|shard| shard.reading().oldest_micros).min()?;
+    Some(SystemTime::UNIX_EPOCH + Duration::from_micros(micros.max(0) as u64))
 }
 
 impl Running {
@@ -153,8 +238,13 @@ impl Running {
         &self.upstream
     }
 
-    pub fn reader(&self) -> Arc<dyn Reader> {
-        self.store.clone()
+    /// What queries ask; `None` where logs are stored elsewhere, without a Postgres to ask.
+    pub fn reader(&self) -> Option<Arc<dyn Reader>> {
+        match (&self.store, &self.servers) {
+            (Some(store), _) => Some(store.clone()),
+            (None, Some(servers)) => servers.reader(),
+            (None, None) => None,
+        }
     }
 
     pub fn tail(&self) -> Tail {
@@ -181,7 +271,12 @@ impl Running {
                 tracing::error!(shard = index, "a shard had ended with a fault");
             }
         }
-        self.store.close();
+        if let Some(store) = self.store {
+            store.close();
+        }
+        if let Some(servers) = self.servers {
+            servers.stop();
+        }
     }
 }
 
@@ -213,36 +308,38 @@ fn log_options(config: &Config) -> Options {
     }
 }
 
-/// Gives the store everything that the logs hold and its files do not; also the logs of a run with more shards.
-pub(crate) fn recover(
+/// Reads the logs back, also those of a run with more shards. The store, where there is one, gets everything that its files
+/// do not hold.
+fn recover(
     queue_dir: &Path,
-    store: &ParquetStore,
+    store: Option<&ParquetStore>,
     covered: &parquet::Covered,
     shards: usize,
-) -> Result<(Vec<Recovery>, Vec<String>), StartError> {
-    let mut recoveries = Vec::new();
+) -> Result<(Vec<Log>, Vec<String>), StartError> {
+    let mut logs = Vec::new();
     let mut findings = Vec::new();
     for index in logs_in(queue_dir, shards) {
         let dir = shard_dir(queue_dir, index);
-        let from = covered.get(&(index as u16)).copied().unwrap_or_default();
+        let from = covered.get(&(index as u16)).copied().unwrap_or_default().max(drained::read(&dir));
         let recovery = local::recover(&dir, from, &mut |end: LogPosition, batch| {
-            store.wait_for_room_blocking();
-            store.insert(index as u16, &[batch], end);
+            if let Some(store) = store {
+                store.wait_for_room_blocking();
+                store.insert(index as u16, &[batch], end);
+            }
         })?;
         if recovery.batches > 0 {
-            tracing::info!(
-                shard = index,
-                batches = recovery.batches,
-                rows = recovery.rows,
-                "read back from the local log"
-            );
+            let Recovery { batches, rows, .. } = recovery;
+            tracing::info!(shard = index, batches, rows, "read back from the local log");
         }
         findings.extend(recovery.damaged.iter().chain(&recovery.remarks).cloned());
-        if index < shards {
-            recoveries.push(recovery);
-        }
+        logs.push(Log { dir, from, recovery });
     }
-    Ok((recoveries, findings))
+    Ok((logs, findings))
+}
+
+/// Gives the store of a folder that is not in use what its logs hold; says what was wrong with them.
+pub(crate) fn recover_into(store: &ParquetStore, queue_dir: &Path, covered: &parquet::Covered) -> Result<Vec<String>, StartError> {
+    Ok(recover(queue_dir, Some(store), covered, 0)?.1)
 }
 
 /// The shards whose logs are to be read: those that will run, and those that a folder was left of.

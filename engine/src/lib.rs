@@ -24,6 +24,7 @@ pub mod probe;
 pub mod queue;
 mod rate;
 mod relay;
+pub mod servers;
 mod shard;
 pub mod store;
 mod sys;
@@ -31,4 +32,4 @@ pub mod tail;
 pub mod upkeep;
 
 pub use config::{Config, Durability, RedisRequire, Upstream};
-pub use engine::{Running, StartError, start};
+pub use engine::{Role, Running, StartError, start};

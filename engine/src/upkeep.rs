@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::config::Config;
-use crate::engine::{StartError, logs_in, recover, shard_dir, store_options};
+use crate::engine::{StartError, logs_in, recover_into, shard_dir, store_options};
 use crate::finding::Finding;
 use crate::folder::Folder;
 use crate::queue::local;
@@ -63,7 +63,7 @@ pub fn snapshot(config: &Config, to: &Path) -> Result<Copied, UpkeepError> {
     let options = store_options(&Config { retain: None, retain_bytes: None, ..config.clone() });
     let (store, covered) =
         ParquetStore::open(&store_dir, options).map_err(|source| StartError::Store { path: store_dir, source })?;
-    let (_, mut findings) = recover(&folder.path().join("queue"), &store, &covered, 0)?;
+    let mut findings = recover_into(&store, &folder.path().join("queue"), &covered)?;
     findings.extend(store.report().sentences());
     let copied = store.copy_to(&to.join("store"));
     store.close();

@@ -31,6 +31,13 @@ pub struct Recovery {
     pub(super) folder: Folder,
 }
 
+impl Recovery {
+    /// Where the last group ends that was found.
+    pub fn reached(&self) -> LogPosition {
+        self.folder.reached
+    }
+}
+
 /// What the writer takes over.
 #[derive(Debug)]
 pub(super) struct Folder {

@@ -171,6 +171,12 @@ struct State {
     failure: Option<String>,
 }
 
+/// Up to where the files in `dir` hold each shard's log, as its manifest says; nothing, where there is none.
+pub fn covered(dir: &Path) -> Result<Covered, StoreError> {
+    let read = Manifest::read(dir).map_err(|error| StoreError::Manifest { path: dir.to_owned(), error })?;
+    Ok(read.map(|manifest| manifest.covered).unwrap_or_default())
+}
+
 impl ParquetStore {
     /// Opens the store in `dir`, which is made if it is missing. What the log holds behind the covered positions is to
     /// be inserted again.
