@@ -19,9 +19,10 @@ use crate::health::Health;
 use crate::listen::{self, Outlet};
 use crate::metrics::{Metrics, ShardMetrics};
 use crate::queue::LogPosition;
+use crate::queue::imports::Imports;
 use crate::queue::local::{self, Options, Recovery, drained};
 use crate::servers::{LogToDrain, Servers, ServersError};
-use crate::shard::{self, Backing, Message, Seed};
+use crate::shard::{self, Backing, ByWayOfRedis, Message, Seed};
 use crate::store::Reader;
 use crate::store::parquet::{self, ParquetStore, StoreError};
 use crate::tail::Tail;
@@ -82,7 +83,7 @@ pub fn start(config: Config, role: Role) -> Result<Running, StartError> {
         .map_err(|error| StartError::Ring { reason: ring_reason(&error.to_string()) })?;
 
     let config = Arc::new(config);
-    let Opened { store, servers, mut logs, findings } = open(&config)?;
+    let Opened { store, servers, mut logs, imports, findings } = open(&config, role)?;
     for finding in &findings {
         tracing::warn!("{finding}");
     }
@@ -110,12 +111,12 @@ pub fn start(config: Config, role: Role) -> Result<Running, StartError> {
         let load = Arc::new(AtomicUsize::new(0));
         outlets.push(Outlet { sender: sender.clone(), load: load.clone() });
         let backing = match (&servers, &store) {
-            (Some(servers), _) => {
+            (Some(servers), None) => {
                 let to = sender.clone();
                 let covered = Box::new(move |position| drop(to.send(Message::Covered(position))));
                 Backing::Servers(servers.doorways(log.to_drain(), covered))
             }
-            (None, Some(store)) => Backing::Embedded(store.clone()),
+            (servers, Some(store)) => Backing::Embedded(store.clone(), by_way_of_redis(servers, &imports)),
             (None, None) => unreachable!("one of them was opened"),
         };
         let seed = Seed {
@@ -136,9 +137,12 @@ pub fn start(config: Config, role: Role) -> Result<Running, StartError> {
         shards.push((sender, spawn(index, seed)?));
     }
     if let Some(store) = &store {
-        give_back_covered(store, &config.data_dir.join("queue"), senders);
+        give_back_covered(store, &config.data_dir.join("queue"), senders.clone(), imports.clone());
     }
-    if let Some(servers) = &servers {
+    if let (Some(servers), Some(imports)) = (&servers, imports) {
+        servers.start_import(imports, move |handed| drop(senders[0].send(Message::Import(handed))));
+    }
+    if let (Some(servers), None) = (&servers, &store) {
         for log in left {
             let dir = log.dir.clone();
             servers.drain_left(log.to_drain(), Box::new(move |position| remove_covered(&dir, position)));
@@ -171,6 +175,8 @@ struct Opened {
     servers: Option<Arc<Servers>>,
     /// Of the shards that will run, and of those that a folder was left of.
     logs: Vec<Log>,
+    /// What the logs have, where Redis feeds the store of this process.
+    imports: Option<Arc<Imports>>,
     findings: Vec<String>,
 }
 
@@ -189,30 +195,63 @@ impl Log {
 }
 
 /// Opens the store and gives it what the logs hold; or meets the servers, which will be given it.
-fn open(config: &Arc<Config>) -> Result<Opened, StartError> {
+fn open(config: &Arc<Config>, role: Role) -> Result<Opened, StartError> {
     let store_dir = config.data_dir.join("store");
     let queue_dir = config.data_dir.join("queue");
     let wrong = |source| StartError::Store { path: store_dir.clone(), source };
-    if config.db_url.is_none() && config.redis_url.is_none() {
-        let (store, covered) = ParquetStore::open(&store_dir, store_options(config)).map_err(wrong)?;
-        let (logs, mut findings) = recover(&queue_dir, Some(&store), &covered, config.shards)?;
-        findings.extend(store.report().sentences());
-        return Ok(Opened { store: Some(store), servers: None, logs, findings });
+    let has_servers = config.db_url.is_some() || config.redis_url.is_some();
+    let servers = has_servers.then(|| Servers::start(config.clone())).transpose()?.map(Arc::new);
+    let stores_here = config.db_url.is_none() && (config.redis_url.is_none() || role == Role::Serve);
+    if !stores_here {
+        // What a run without servers has put into files need not go to them.
+        let covered = parquet::covered(&store_dir).map_err(wrong)?;
+        let (logs, findings) = recover(&queue_dir, None, &covered, config.shards)?;
+        return Ok(Opened { store: None, servers, logs, imports: None, findings });
     }
-    let servers = Arc::new(Servers::start(config.clone())?);
-    // What a run without servers has put into files need not go to them.
-    let covered = parquet::covered(&store_dir).map_err(wrong)?;
-    let (logs, findings) = recover(&queue_dir, None, &covered, config.shards)?;
-    Ok(Opened { store: None, servers: Some(servers), logs, findings })
+    let (store, covered) = ParquetStore::open(&store_dir, store_options(config)).map_err(wrong)?;
+    let imports = servers.is_some().then(|| known_imports(&queue_dir, config.shards)).transpose()?;
+    let (logs, mut findings) = recover(&queue_dir, Some(&store), &covered, config.shards)?;
+    findings.extend(store.report().sentences());
+    Ok(Opened { store: Some(store), servers, logs, imports, findings })
 }
 
-fn give_back_covered(store: &ParquetStore, queue_dir: &Path, senders: Vec<mpsc::UnboundedSender<Message>>) {
+/// The ids of all batches that the logs hold, also of those that are in files already, and of those of before.
+fn known_imports(queue_dir: &Path, shards: usize) -> Result<Arc<Imports>, StartError> {
+    let wrong = |source| local::LogError::Io { path: queue_dir.to_owned(), source };
+    std::fs::create_dir_all(queue_dir).map_err(wrong)?;
+    let imports = Imports::open(queue_dir).map_err(wrong)?;
+    for index in logs_in(queue_dir, shards) {
+        let dir = shard_dir(queue_dir, index);
+        local::recover(&dir, LogPosition::default(), &mut |_, batch| imports.add(&[batch]))?;
+    }
+    Ok(Arc::new(imports))
+}
+
+fn by_way_of_redis(servers: &Option<Arc<Servers>>, imports: &Option<Arc<Imports>>) -> Option<ByWayOfRedis> {
+    let queue = servers.as_ref()?.redis_doorway()?;
+    Some(ByWayOfRedis { queue, imports: imports.clone()? })
+}
+
+fn give_back_covered(
+    store: &ParquetStore,
+    queue_dir: &Path,
+    senders: Vec<mpsc::UnboundedSender<Message>>,
+    imports: Option<Arc<Imports>>,
+) {
     let queue = queue_dir.to_owned();
-    store.on_covered(move |shard, position| match senders.get(usize::from(shard)) {
-        // A shard that has stopped needs no segments back.
-        Some(sender) => drop(sender.send(Message::Covered(position))),
-        // The log of a run with more shards: nobody writes it any more.
-        None => remove_covered(&shard_dir(&queue, usize::from(shard)), position),
+    store.on_covered(move |shard, position| {
+        if let Some(imports) = &imports
+            && let Err(error) = imports.write()
+        {
+            tracing::warn!("the log keeps what the store has, since the ids in it cannot be written: {error}");
+            return;
+        }
+        match senders.get(usize::from(shard)) {
+            // A shard that has stopped needs no segments back.
+            Some(sender) => drop(sender.send(Message::Covered(position))),
+            // The log of a run with more shards: nobody writes it any more.
+            None => remove_covered(&shard_dir(&queue, usize::from(shard)), position),
+        }
     });
 }
 

@@ -9,6 +9,7 @@ pub struct Handover<A> {
 }
 
 /// A group, and where its answer goes.
+#[derive(Debug)]
 pub struct Handed<A> {
     pub batches: Vec<Batch>,
     pub answer: oneshot::Sender<A>,

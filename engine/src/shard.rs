@@ -16,8 +16,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use futures_lite::FutureExt;
-use record::{BatchBuilder, IdSource, Timestamp};
+use futures_lite::{FutureExt, future};
+use record::{Batch, BatchBuilder, IdSource, Timestamp};
 use tokio::sync::mpsc;
 
 use crate::body_memory::BodyMemory;
@@ -25,10 +25,12 @@ use crate::config::{Config, Upstream};
 use crate::conn::{Conn, Connections, ReadBuffer, read_buffer};
 use crate::health::Health;
 use crate::ingest::ask::Door;
-use crate::ingest::lane::{LogWay, Way};
+use crate::handover::{Handed, Handover};
+use crate::ingest::lane::{EmbeddedWay, LogWay, Way};
 use crate::ingest::{AppendFailure, Appender, Defaults, Lane};
 use crate::metrics::{Metrics, ShardMetrics};
 use crate::queue::LogPosition;
+use crate::queue::imports::Imports;
 use crate::queue::local::{LocalLog, Options, Recovery};
 use crate::servers::Doorways;
 use crate::store::parquet::ParquetStore;
@@ -44,6 +46,8 @@ const STOP_LOOK: Duration = Duration::from_millis(5);
 pub enum Message {
     Accepted(TcpStream),
     Covered(LogPosition),
+    /// Batches out of Redis, for the store of this process.
+    Import(Handed<Result<(), AppendFailure>>),
     Stop,
 }
 
@@ -67,9 +71,16 @@ pub struct Seed {
 
 /// Where a shard's records go to.
 pub enum Backing {
-    /// The store of this process.
-    Embedded(Arc<ParquetStore>),
+    /// The store of this process; by way of Redis, where there is one.
+    Embedded(Arc<ParquetStore>, Option<ByWayOfRedis>),
     Servers(Doorways),
+}
+
+/// The queue of an embedded store that is fed by Redis.
+pub struct ByWayOfRedis {
+    /// Answers with the batches that Redis did not take.
+    pub queue: Handover<Vec<Batch>>,
+    pub imports: Arc<Imports>,
 }
 
 /// What the connections of a shard share.
@@ -84,6 +95,8 @@ pub struct Shard {
     appender: Appender,
     /// The way of `POST /data/`, where it is another.
     direct: Option<Appender>,
+    /// The way of what comes out of Redis.
+    imports: Option<Appender>,
     pub body_memory: Rc<BodyMemory>,
     pub connections: Rc<Connections>,
     pub metrics: Arc<Metrics>,
@@ -154,19 +167,35 @@ pub async fn run(seed: Seed, ready: impl FnOnce(Result<(), String>)) {
     };
     seed.shard_metrics.depth(log.depth());
     let log = |durable| LogWay { log, queue_bytes_max, durable };
-    let (way, direct) = match backing {
-        Backing::Embedded(store) => (Way::Embedded { log: log(None), shard: index, store }, None),
+    let own = seed.shard_metrics.clone();
+    let lane = |way, tail, metrics| Lane { way, tail, metrics };
+    // A failure of Postgres is no failure of the queue, and an import nobody's record: they are told apart.
+    let apart = || Arc::new(ShardMetrics::new(seed.metrics.clone()));
+    let (queued, direct, imports) = match backing {
+        Backing::Embedded(store, redis) => {
+            let known = redis.as_ref().map(|redis| redis.imports.clone());
+            let order = Default::default();
+            let way = Rc::new(EmbeddedWay { log: log(None), shard: index, store, order, imports: known });
+            match redis {
+                None => (lane(Way::Embedded(way), Some(tail), own), None, None),
+                Some(ByWayOfRedis { queue, .. }) => {
+                    let otherwise = Box::new(Way::Embedded(way.clone()));
+                    let direct = lane(Way::Embedded(way.clone()), Some(tail.clone()), own.clone());
+                    let imports = lane(Way::Embedded(way), None, apart());
+                    (lane(Way::Redis { queue, otherwise }, Some(tail), own), Some(direct), Some(imports))
+                }
+            }
+        }
         Backing::Servers(Doorways { redis, direct, durable }) => {
+            let direct = lane(Way::Postgres(direct), Some(tail.clone()), apart());
+            let logged = Way::Logged(log(Some(durable)));
             let way = match redis {
-                Some(queue) => Way::Redis { queue, overflow: log(Some(durable)) },
-                None => Way::Logged(log(Some(durable))),
+                Some(queue) => Way::Redis { queue, otherwise: Box::new(logged) },
+                None => logged,
             };
-            // A failure of Postgres is no failure of the queue: it is told apart.
-            let metrics = Arc::new(ShardMetrics::new(seed.metrics.clone()));
-            (way, Some(Lane { way: Way::Postgres(direct), tail: tail.clone(), metrics }))
+            (lane(way, Some(tail), own), Some(direct), None)
         }
     };
-    let lane = Lane { way, tail, metrics: seed.shard_metrics.clone() };
     let shard = Rc::new(Shard {
         defaults: Defaults { zone: config.timezone.clone(), unwrap: config.unwrap },
         upstream: seed.upstream,
@@ -175,6 +204,7 @@ pub async fn run(seed: Seed, ready: impl FnOnce(Result<(), String>)) {
         builders: Builders::new(config.streams),
         appender: Appender::new(config.streams),
         direct: direct.is_some().then(|| Appender::new(config.streams)),
+        imports: imports.is_some().then(|| Appender::new(config.streams)),
         config: config.clone(),
         body_memory: Rc::default(),
         connections: Rc::default(),
@@ -186,11 +216,13 @@ pub async fn run(seed: Seed, ready: impl FnOnce(Result<(), String>)) {
     let appending = glommio::spawn_local({
         let shard = shard.clone();
         async move {
-            let queued = shard.appender.run(&lane);
-            match (&shard.direct, &direct) {
-                (Some(appender), Some(lane)) => drop(futures_lite::future::zip(queued, appender.run(lane)).await),
-                _ => queued.await,
-            }
+            let other = async |appender: &Option<Appender>, lane: Option<Lane>| {
+                if let (Some(appender), Some(lane)) = (appender, lane) {
+                    appender.run(&lane).await;
+                }
+            };
+            let others = future::zip(other(&shard.direct, direct), other(&shard.imports, imports));
+            future::zip(shard.appender.run(&queued), others).await;
         }
     });
     ready(Ok(()));
@@ -198,6 +230,7 @@ pub async fn run(seed: Seed, ready: impl FnOnce(Result<(), String>)) {
         match message {
             Message::Accepted(socket) => accept(&shard, socket, &load),
             Message::Covered(position) => shard.appender.covered(position),
+            Message::Import(handed) => import(&shard, handed),
             Message::Stop => break,
         }
     }
@@ -209,10 +242,20 @@ pub async fn run(seed: Seed, ready: impl FnOnce(Result<(), String>)) {
     if !shard.connections.is_empty() {
         tracing::warn!(connections = shard.connections.len(), "stopped before these connections had ended");
     }
-    for appender in std::iter::once(&shard.appender).chain(&shard.direct) {
+    for appender in [&shard.direct, &shard.imports].into_iter().flatten().chain([&shard.appender]) {
         appender.stop();
     }
     appending.await;
+}
+
+/// Puts batches out of Redis into the log and the store, and says so.
+fn import(shard: &Rc<Shard>, handed: Handed<Result<(), AppendFailure>>) {
+    let Some(appender) = &shard.imports else { return };
+    let ticket = appender.submit_sealed(handed.batches);
+    glommio::spawn_local(async move {
+        let _ = handed.answer.send(ticket.settled().await);
+    })
+    .detach();
 }
 
 /// Starts a task for a connection. Whatever happens in it, a fault of this program included, ends that connection and

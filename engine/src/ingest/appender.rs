@@ -96,7 +96,7 @@ impl Group {
     }
 
     fn is_empty(&self) -> bool {
-        self.levels.iter().flatten().all(|&count| count == 0)
+        self.batches.is_empty() && self.levels.iter().flatten().all(|&count| count == 0)
     }
 
     fn push(&mut self, batch: Batch) {
@@ -166,6 +166,21 @@ impl Appender {
         (ticket, own)
     }
 
+    /// Takes batches that were sealed elsewhere.
+    pub fn submit_sealed(&self, batches: Vec<Batch>) -> Ticket {
+        let mut group = self.group.borrow_mut();
+        if group.is_empty() {
+            group.opened = Instant::now();
+        }
+        for batch in batches {
+            group.push(batch);
+        }
+        let ticket = Ticket(group.outcome.clone());
+        drop(group);
+        self.wake();
+        ticket
+    }
+
     /// The store holds everything of this shard's log before `position`.
     pub fn covered(&self, position: LogPosition) {
         self.covered.set(Some(position));
@@ -193,7 +208,7 @@ impl Appender {
     }
 
     async fn commit(group: Group, lane: &Lane) {
-        let result = lane.write(&group.batches, group.bytes).await;
+        let result = lane.write(&group.batches).await;
         lane.metrics().group(&group.levels, group.bytes, group.opened.elapsed(), &result);
         group.outcome.settle(result);
     }

@@ -2,13 +2,14 @@
 //!
 //! | lane | acknowledged once | then |
 //! |---|---|---|
-//! | [`Lane::Embedded`] | in the local log, and in the store's memory | the store's files cover the log |
-//! | [`Lane::Logged`] | in the local log | a drain hands the log on to Redis or Postgres |
-//! | [`Lane::Redis`] | in Redis; what Redis does not take, in the local log | a worker stores it; a drain hands on the log |
-//! | [`Lane::Postgres`] | committed in Postgres | nothing |
+//! | [`Way::Embedded`] | in the local log, and in the store's memory | the store's files cover the log |
+//! | [`Way::Logged`] | in the local log | a drain hands the log on to Postgres |
+//! | [`Way::Redis`] | in Redis; what Redis does not take goes another way | a worker stores it |
+//! | [`Way::Postgres`] | committed in Postgres | nothing |
 //!
 //! What may wait: the group, and the ones behind it.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -19,30 +20,40 @@ use super::appender::{AppendFailure, ROOM_WAIT_MAX};
 use crate::handover::Handover;
 use crate::metrics::ShardMetrics;
 use crate::queue::LogPosition;
+use crate::queue::imports::Imports;
 use crate::queue::local::{AppendError, LocalLog};
 use crate::store::parquet::ParquetStore;
 use crate::tail::Tail;
 
 pub struct Lane {
     pub way: Way,
-    pub tail: Tail,
+    /// Whom its records are shown to; nobody, where they have been shown before.
+    pub tail: Option<Tail>,
     pub metrics: Arc<ShardMetrics>,
 }
 
 pub enum Way {
-    Embedded {
-        log: LogWay,
-        shard: u16,
-        store: Arc<ParquetStore>,
-    },
+    Embedded(Rc<EmbeddedWay>),
     Logged(LogWay),
     Redis {
         /// Answers with the batches that Redis did not take.
         queue: Handover<Vec<Batch>>,
-        overflow: LogWay,
+        otherwise: Box<Way>,
     },
     /// Answers with the reason, where nothing was committed.
     Postgres(Handover<Result<(), String>>),
+}
+
+/// The local log and the store of this process; lanes share it.
+pub struct EmbeddedWay {
+    pub log: LogWay,
+    pub shard: u16,
+    pub store: Arc<ParquetStore>,
+    /// Held from a group's append to its insertion: the store must hear of positions in their order, or it would take a
+    /// group for stored that it has not been given.
+    pub order: tokio::sync::Mutex<()>,
+    /// What the log has, so that what Redis delivers again is known.
+    pub imports: Option<Arc<Imports>>,
 }
 
 /// The local log, and who wants to know how far it goes.
@@ -58,19 +69,29 @@ impl Lane {
     }
 
     /// Makes a group durable and shows it to whoever watches.
-    pub async fn write(&self, batches: &[Batch], bytes: usize) -> Result<(), AppendFailure> {
-        match &self.way {
-            Way::Embedded { log, shard, store } => {
-                wait_for_room(store).await?;
-                let end = self.append(log, batches, bytes).await?;
-                store.insert(*shard, batches, end);
+    pub async fn write(&self, batches: &[Batch]) -> Result<(), AppendFailure> {
+        self.take(&self.way, batches).await?;
+        if let Some(tail) = &self.tail {
+            batches.iter().for_each(|batch| tail.publish(batch));
+        }
+        Ok(())
+    }
+
+    async fn take(&self, way: &Way, batches: &[Batch]) -> Result<(), AppendFailure> {
+        match way {
+            Way::Embedded(embedded) => {
+                wait_for_room(&embedded.store).await?;
+                let _in_order = embedded.order.lock().await;
+                let end = self.append(&embedded.log, batches).await?;
+                // Before the store has them: what it covers the log may forget.
+                embedded.imports.iter().for_each(|imports| imports.add(batches));
+                embedded.store.insert(embedded.shard, batches, end);
             }
-            Way::Logged(log) => drop(self.append(log, batches, bytes).await?),
-            Way::Redis { queue, overflow } => {
+            Way::Logged(log) => drop(self.append(log, batches).await?),
+            Way::Redis { queue, otherwise } => {
                 let left = queue.hand(batches.to_vec()).await.unwrap_or_else(|| batches.to_vec());
                 if !left.is_empty() {
-                    let bytes = left.iter().map(|batch| batch.frame().len()).sum();
-                    self.append(overflow, &left, bytes).await?;
+                    Box::pin(self.take(otherwise, &left)).await?;
                 }
             }
             Way::Postgres(store) => {
@@ -78,30 +99,20 @@ impl Lane {
                 store.hand(batches.to_vec()).await.unwrap_or_else(stopping).map_err(AppendFailure::NoPostgres)?;
             }
         }
-        for batch in batches {
-            self.tail.publish(batch);
-        }
         Ok(())
     }
 
     /// What was handed on, or is in files, need not stay in the log.
     pub async fn release(&self, position: LogPosition) {
-        if let Some(LogWay { log, .. }) = self.log() {
-            if let Err(error) = log.release(position).await {
-                tracing::warn!("cannot give back what the store holds: {error}");
-            }
-            self.metrics.depth(log.depth());
+        let Some(log) = self.way.log() else { return };
+        if let Err(error) = log.release(position).await {
+            tracing::warn!("cannot give back what the store holds: {error}");
         }
+        self.metrics.depth(log.depth());
     }
 
-    fn log(&self) -> Option<&LogWay> {
-        match &self.way {
-            Way::Embedded { log, .. } | Way::Logged(log) | Way::Redis { overflow: log, .. } => Some(log),
-            Way::Postgres(_) => None,
-        }
-    }
-
-    async fn append(&self, to: &LogWay, batches: &[Batch], bytes: usize) -> Result<LogPosition, AppendFailure> {
+    async fn append(&self, to: &LogWay, batches: &[Batch]) -> Result<LogPosition, AppendFailure> {
+        let bytes: usize = batches.iter().map(|batch| batch.frame().len()).sum();
         if to.log.would_exceed(bytes as u64) {
             return Err(AppendFailure::QueueFull { bytes: to.log.depth().bytes, max: to.queue_bytes_max });
         }
@@ -116,6 +127,17 @@ impl Lane {
             durable.send_replace(end);
         }
         Ok(end)
+    }
+}
+
+impl Way {
+    fn log(&self) -> Option<&LocalLog> {
+        match self {
+            Way::Embedded(embedded) => Some(&embedded.log.log),
+            Way::Logged(log) => Some(&log.log),
+            Way::Redis { otherwise, .. } => otherwise.log(),
+            Way::Postgres(_) => None,
+        }
     }
 }
 

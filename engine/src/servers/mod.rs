@@ -4,12 +4,13 @@
 //! | | with Redis | without |
 //! |---|---|---|
 //! | **with Postgres** | groups go to Redis ([`redis`]), workers store them ([`work`]); what Redis does not take is drained into it from the local log ([`drain`]) | groups go to the local log, which is drained into Postgres ([`drain`]) |
-//! | **without** | groups go to Redis, for workers elsewhere; `POST /data/` is refused | the embedded store: nothing of this runs |
+//! | **without** | groups go to Redis; `serve` takes them out into the embedded store ([`import`]), `engine` leaves that to workers and refuses `POST /data/` | the embedded store: nothing of this runs |
 //!
 //! `POST /data/` goes straight to Postgres ([`postgres`]). A server that cannot be reached is waited for; one that answers
 //! and refuses ends the start, and is told in `/health` later.
 
 mod drain;
+mod import;
 mod known;
 mod postgres;
 mod redis;
@@ -31,10 +32,12 @@ pub use redis::RedisSide;
 use crate::config::Config;
 use crate::handover::{Handed, Handover};
 use crate::queue::LogPosition;
+use crate::queue::imports::Imports;
 use crate::store::Reader;
 use crate::store::postgres::upkeep::{self, UpkeepOptions};
 use crate::store::postgres::{PostgresReader, ReaderOptions};
 use drain::{Covered, Drain, Outlet};
+use import::{Import, ImportResult};
 use work::Worker;
 
 /// Threads for the drivers: what they do is wait, and copy bytes.
@@ -193,12 +196,30 @@ impl Servers {
     pub fn doorways(&self, log: LogToDrain, covered: Covered) -> Doorways {
         let durable = watch::Sender::new(log.reached);
         self.drain(log, durable.subscribe(), covered);
-        let redis = self.redis.as_ref().map(|side| {
-            let (handover, groups) = Handover::new();
-            self.runtime.spawn(side.clone().serve(groups));
-            handover
-        });
-        Doorways { redis, direct: self.direct.clone(), durable }
+        Doorways { redis: self.redis_doorway(), direct: self.direct.clone(), durable }
+    }
+
+    /// One shard's way into Redis.
+    pub fn redis_doorway(&self) -> Option<Handover<Vec<Batch>>> {
+        let side = self.redis.as_ref()?;
+        let (handover, groups) = Handover::new();
+        self.runtime.spawn(side.clone().serve(groups));
+        Some(handover)
+    }
+
+    /// Takes batches out of Redis for the store of this process.
+    pub fn start_import(&self, known: Arc<Imports>, into: impl Fn(Handed<ImportResult>) + Send + 'static) {
+        let Some(redis) = &self.redis else { return };
+        let import = Import {
+            redis: redis.clone(),
+            known,
+            into: Box::new(into),
+            name: format!("{}-{}-import", host_name(), std::process::id()),
+            streams: self.config.streams,
+            claim_after: self.config.claim_after,
+            stopping: self.stopping.subscribe(),
+        };
+        self.work(import.run());
     }
 
     /// Drains the log of a shard that does not run any more.

@@ -143,4 +143,4 @@ impl AppendError {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -17,7 +17,7 @@ mod read;
 const NOW: i64 = 1_760_000_000_000_000;
 
 /// Makes batches of one record, whose message is its number and as many bytes as are asked for.
-pub(super) struct Batches {
+pub(crate) struct Batches {
     ids: IdSource,
     next: u64,
 }
