@@ -3,6 +3,7 @@
 
 mod harness;
 
+mod apart;
 mod bad_input;
 mod commands;
 mod crash;
