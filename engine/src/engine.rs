@@ -13,6 +13,7 @@ use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 use tokio::sync::mpsc;
 
 use crate::config::{Config, Durability, Upstream};
+use crate::control::Control;
 use crate::folder::{Folder, FolderError};
 use crate::health::Health;
 use crate::listen::{self, Outlet};
@@ -22,6 +23,7 @@ use crate::queue::local::{self, Options, Recovery};
 use crate::shard::{self, Message, Seed};
 use crate::store::Reader;
 use crate::store::parquet::{self, ParquetStore, StoreError};
+use crate::store_metrics::StoreMetrics;
 use crate::tail::Tail;
 
 /// Why the engine did not start: one sentence, with the mend.
@@ -53,6 +55,7 @@ pub struct Running {
     accepting: JoinHandle<()>,
     shards: Vec<(mpsc::UnboundedSender<Message>, ExecutorJoinHandle<()>)>,
     findings: Vec<String>,
+    control: Option<Control>,
     _folder: Folder,
 }
 
@@ -78,7 +81,7 @@ pub fn start(config: Config) -> Result<Running, StartError> {
     }
 
     let config = Arc::new(config);
-    let metrics = Arc::new(Metrics::new());
+    let metrics = Arc::new(Metrics::new().with(StoreMetrics(store.clone())));
     let tail = Tail::default();
     let shard_metrics: Vec<_> = (0..config.shards).map(|_| Arc::new(ShardMetrics::new(metrics.clone()))).collect();
     let health = Arc::new(Health {
@@ -137,10 +140,15 @@ pub fn start(config: Config) -> Result<Running, StartError> {
             move || listen::accept(&listener, &outlets, connections_max, &metrics)
         })
         .map_err(|error| StartError::Shard { shard: 0, reason: error.to_string() })?;
+    let control = Control::start(&config.data_dir, store.clone(), findings.clone());
+    if let Err(error) = &control {
+        tracing::warn!("no control socket in {}: {error}; `logboom snapshot` needs a stop", config.data_dir.display());
+    }
     if let Err(error) = folder.write_listen(address) {
         tracing::warn!("cannot write {}: {error}", config.data_dir.join("listen").display());
     }
-    Ok(Running { address, upstream, store, tail, listener, accepting, shards, findings, _folder: folder })
+    let control = control.ok();
+    Ok(Running { address, upstream, store, tail, listener, accepting, shards, findings, control, _folder: folder })
 }
 
 impl Running {
@@ -168,6 +176,9 @@ impl Running {
 
     /// Takes no more requests, answers those under way, and leaves everything acknowledged in the store or the log.
     pub fn stop(self) {
+        if let Some(control) = self.control {
+            control.stop();
+        }
         // The accepting thread wakes with an error, and ends.
         let _ = rustix::net::shutdown(&*self.listener, rustix::net::Shutdown::Both);
         if self.accepting.join().is_err() {
@@ -199,6 +210,7 @@ pub(crate) fn store_options(config: &Config) -> parquet::Options {
         parquet::Options::new(config.memory_bytes_max as usize, config.flush_bytes as usize, config.flush_age);
     options.retain = config.retain;
     options.retain_bytes = config.retain_bytes;
+    options.query_bytes_max = config.query_bytes_max;
     options
 }
 

@@ -14,5 +14,6 @@ mod python;
 mod query;
 mod restart;
 mod retention;
+mod snapshot;
 mod startup;
 mod tail;
