@@ -21,7 +21,7 @@ use super::stage::Staged;
 use crate::metrics::ShardMetrics;
 use crate::queue::LogPosition;
 use crate::queue::local::{AppendError, LocalLog};
-use crate::store::parquet::ParquetStore;
+use crate::store::parquet::{NoRoom, ParquetStore};
 use crate::tail::Tail;
 
 /// A group is closed once it holds this much: what one write and one fdatasync still do in a few milliseconds. A single
@@ -205,17 +205,13 @@ impl Appender {
 
     async fn write(&self, group: &Group, log: &LocalLog, to: &Destination) -> Result<(), AppendFailure> {
         if !to.store.has_room() {
-            // Rows cannot leave memory while files cannot be written: waiting would not help.
-            if let Some(failure) = to.store.status().failure {
-                let is_full = failure.contains("No space left");
-                return Err(if is_full { AppendFailure::DiskFull } else { AppendFailure::Store(failure) });
-            }
-            let room = async {
-                to.store.wait_for_room().await;
-                Ok(())
-            };
-            if glommio::timer::timeout(ROOM_WAIT_MAX, room).await.is_err() {
-                return Err(AppendFailure::NoRoom);
+            let room = async { Ok(to.store.wait_for_room().await) };
+            match glommio::timer::timeout(ROOM_WAIT_MAX, room).await {
+                Ok(Ok(())) => {}
+                // Rows cannot leave memory while files cannot be written: waiting would not help.
+                Ok(Err(NoRoom::DiskFull)) => return Err(AppendFailure::DiskFull),
+                Ok(Err(NoRoom::Failed(failure))) => return Err(AppendFailure::Store(failure)),
+                Err(_) => return Err(AppendFailure::NoRoom),
             }
         }
         if log.would_exceed(group.bytes as u64) {

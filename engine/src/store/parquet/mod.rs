@@ -118,6 +118,13 @@ pub enum StoreError {
     Unreadable { path: PathBuf, error: QueryError },
 }
 
+/// Why memory will have no room soon: what leaves it cannot be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoRoom {
+    DiskFull,
+    Failed(String),
+}
+
 /// Called with a shard of the log and the position up to which files now hold everything.
 type OnCovered = Box<dyn Fn(u16, LogPosition) + Send + Sync>;
 
@@ -251,13 +258,18 @@ impl ParquetStore {
         self.memory_bytes() < self.shared.options.memory_bytes_max
     }
 
-    /// Waits until ingestion may go on. Any runtime's task may wait here, and be dropped while it waits.
-    pub async fn wait_for_room(&self) {
+    /// Waits until ingestion may go on, or files cannot be written, so that waiting is of no use. Any runtime's task may
+    /// wait here, and be dropped while it waits.
+    pub async fn wait_for_room(&self) -> Result<(), NoRoom> {
         loop {
             let mut room = std::pin::pin!(self.shared.room.notified());
             room.as_mut().enable();
             if self.has_room() {
-                return;
+                return Ok(());
+            }
+            if let Some(failure) = lock(&self.shared.state).failure.clone() {
+                let is_full = failure.contains("No space left") || failure.contains("quota exceeded");
+                return Err(if is_full { NoRoom::DiskFull } else { NoRoom::Failed(failure) });
             }
             room.await;
         }
