@@ -31,15 +31,17 @@ pub enum UpkeepError {
     Store(#[from] StoreError),
 }
 
-/// Reads the whole local log and the whole store; changes nothing.
+/// Reads the whole local log and the whole store, and compares the one with the other; changes nothing.
 pub fn check(data_dir: &Path) -> Result<Vec<Finding>, UpkeepError> {
     let _folder = hold(data_dir)?;
     let mut findings = Vec::new();
     let queue_dir = data_dir.join("queue");
-    for shard in logs_in(&queue_dir, 0) {
-        findings.extend(local::check(&shard_dir(&queue_dir, shard)).map_err(StartError::from)?);
-    }
     let store_dir = data_dir.join("store");
+    let covered = fsck::covered(&store_dir);
+    for shard in logs_in(&queue_dir, 0) {
+        let covered = covered.get(&(shard as u16)).copied().unwrap_or_default();
+        findings.extend(local::check(&shard_dir(&queue_dir, shard), covered).map_err(StartError::from)?);
+    }
     if store_dir.exists() {
         findings.extend(fsck::check(&store_dir)?);
     }
