@@ -47,7 +47,7 @@ pub enum Command {
     Doctor,
     /// Check the local log and the store of a data folder that is not in use
     Fsck(Fsck),
-    /// Copy a data folder that is not in use into one that starts by itself
+    /// Copy a data folder, in use or not, into one that starts by itself
     Snapshot(Snapshot),
     /// Show the settings in force, and where each came from
     Config(Config),
@@ -185,7 +185,8 @@ pub struct Fsck {
 
 #[derive(Debug, Args)]
 pub struct Snapshot {
-    /// Where the copy is made: a folder that is empty, or not there yet. On the same file system it is made of hard links
+    /// Where the copy is made: a folder that is empty, or not there yet. On the same file system it is made of hard links.
+    /// Where a server uses the data folder, that server makes it, as its own user
     #[arg(value_name = "DIR")]
     pub folder: PathBuf,
 }

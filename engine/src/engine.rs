@@ -14,6 +14,7 @@ use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 use tokio::sync::mpsc;
 
 use crate::config::{Config, Durability, Upstream};
+use crate::control::Control;
 use crate::folder::{Folder, FolderError};
 use crate::health::Health;
 use crate::listen::{self, Outlet};
@@ -25,6 +26,7 @@ use crate::servers::{LogToDrain, Servers, ServersError};
 use crate::shard::{self, Backing, ByWayOfRedis, Message, Seed};
 use crate::store::Reader;
 use crate::store::parquet::{self, ParquetStore, StoreError};
+use crate::store_metrics::StoreMetrics;
 use crate::tail::Tail;
 
 /// Why the engine did not start: one sentence, with the mend.
@@ -68,6 +70,7 @@ pub struct Running {
     accepting: JoinHandle<()>,
     shards: Vec<(mpsc::UnboundedSender<Message>, ExecutorJoinHandle<()>)>,
     findings: Vec<String>,
+    control: Option<Control>,
     _folder: Folder,
 }
 
@@ -88,7 +91,14 @@ pub fn start(config: Config, role: Role) -> Result<Running, StartError> {
         tracing::warn!("{finding}");
     }
     let left = logs.split_off(config.shards);
-    let metrics = Arc::new(Metrics::new());
+    let mut metrics = Metrics::new();
+    if let Some(store) = &store {
+        metrics = metrics.with(StoreMetrics(store.clone()));
+    }
+    if let Some(servers) = &servers {
+        metrics = metrics.with(ServersMetrics(servers.clone()));
+    }
+    let metrics = Arc::new(metrics);
     let tail = Tail::default();
     let shard_metrics: Vec<_> = (0..config.shards).map(|_| Arc::new(ShardMetrics::new(metrics.clone()))).collect();
     let health = Arc::new(Health {
@@ -163,10 +173,31 @@ pub fn start(config: Config, role: Role) -> Result<Running, StartError> {
             move || listen::accept(&listener, &outlets, connections_max, &metrics)
         })
         .map_err(|error| StartError::Shard { shard: 0, reason: error.to_string() })?;
+    let control = match &store {
+        Some(store) => Control::start(&config.data_dir, store.clone(), findings.clone())
+            .inspect_err(|error| {
+                let folder = config.data_dir.display();
+                tracing::warn!("no control socket in {folder}: {error}; `logboom snapshot` needs a stop");
+            })
+            .ok(),
+        None => None,
+    };
     if let Err(error) = folder.write_listen(address) {
         tracing::warn!("cannot write {}: {error}", config.data_dir.join("listen").display());
     }
-    Ok(Running { address, upstream, store, servers, tail, listener, accepting, shards, findings, _folder: folder })
+    Ok(Running {
+        address,
+        upstream,
+        store,
+        servers,
+        tail,
+        listener,
+        accepting,
+        shards,
+        findings,
+        control,
+        _folder: folder,
+    })
 }
 
 /// What a start finds.
@@ -297,6 +328,9 @@ impl Running {
 
     /// Takes no more requests, answers those under way, and leaves everything acknowledged in the store or the log.
     pub fn stop(self) {
+        if let Some(control) = self.control {
+            control.stop();
+        }
         // The accepting thread wakes with an error, and ends.
         let _ = rustix::net::shutdown(&*self.listener, rustix::net::Shutdown::Both);
         if self.accepting.join().is_err() {
@@ -333,6 +367,7 @@ pub(crate) fn store_options(config: &Config) -> parquet::Options {
         parquet::Options::new(config.memory_bytes_max as usize, config.flush_bytes as usize, config.flush_age);
     options.retain = config.retain;
     options.retain_bytes = config.retain_bytes;
+    options.query_bytes_max = config.query_bytes_max;
     options
 }
 

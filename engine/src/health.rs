@@ -169,14 +169,21 @@ impl Health {
     }
 
     fn store_part(&self) -> Option<(&'static str, Status, String)> {
-        let store = self.store.as_ref()?.status();
-        let mut detail =
-            format!("parquet: {} rows in {} files, {} rows in memory", store.file_rows, store.files, store.memory_rows);
-        if let Some(error) = &store.failure {
-            detail.push_str("; ");
-            detail.push_str(error);
+        let parquet = self.store.as_ref()?;
+        let (store, done) = (parquet.status(), parquet.totals());
+        let mut detail = format!(
+            "parquet: {} rows in {} files, {} rows in memory; since the start {} compactions of {} rows, and {} rows past retention",
+            store.file_rows, store.files, store.memory_rows, done.compactions, done.compacted_rows, done.expired_rows
+        );
+        for (what, failure) in
+            [("rows in memory cannot be written", &store.failure), ("files cannot be compacted", &store.tidy_failure)]
+        {
+            if let Some(failure) = failure {
+                detail.push_str(&format!("; {what}: {failure}"));
+            }
         }
-        Some(("store", if store.failure.is_some() { Status::Degraded } else { Status::Ok }, detail))
+        let is_well = store.failure.is_none() && store.tidy_failure.is_none();
+        Some(("store", if is_well { Status::Ok } else { Status::Degraded }, detail))
     }
 
     /// A server that is away degrades: logs are taken all the same, until the local log is full.

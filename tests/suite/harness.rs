@@ -69,12 +69,51 @@ impl Server {
     /// A command that takes logs, on a data folder that outlives it.
     pub fn run(name: &str, data: &Path, flags: &[&str]) -> Server {
         let parent = data.parent().expect("a data folder inside another");
-        let mut command = logboom(parent);
+        let _ = std::fs::remove_file(data.join("listen"));
+        Server::launch(logboom(parent), name, |_| data.to_owned(), data, flags)
+    }
+
+    /// On a disk of its own, of this size: a mount that only the server sees, and which goes with it. `None`, with the
+    /// reason told, where this user may not make one.
+    pub fn on_small_disk(disk: &Path, size: &str, flags: &[&str]) -> Option<Server> {
+        const MOUNT: &str = "mount -t tmpfs -o size=\"$1\" none \"$2\" && shift 2 && exec \"$@\"";
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--map-root-user", "sh", "-c", MOUNT, "sh", size]).arg(disk).current_dir("/");
+        let tried = Command::new("unshare")
+            .args(["--mount", "--map-root-user", "sh", "-c", MOUNT, "sh", size])
+            .arg(disk)
+            .arg("true")
+            .output();
+        match tried {
+            Ok(out) if out.status.success() => {}
+            Ok(out) => {
+                println!("skipped: no disk of its own: {}", String::from_utf8_lossy(&out.stderr).trim());
+                return None;
+            }
+            Err(error) => {
+                println!("skipped: no disk of its own: unshare: {error}");
+                return None;
+            }
+        }
+        command.arg(BINARY);
+        let data = disk.join("data");
+        let seen = data.clone();
+        let inside = move |pid| PathBuf::from(format!("/proc/{pid}/root{}", seen.display()));
+        Some(Server::launch(command, "serve", inside, &data, flags))
+    }
+
+    /// `inside` tells where the data folder is seen from here.
+    fn launch(
+        mut command: Command,
+        name: &str,
+        inside: impl Fn(u32) -> PathBuf,
+        data: &Path,
+        flags: &[&str],
+    ) -> Server {
         command.arg(name).arg("--data-dir").arg(data).args(flags);
         if !flags.contains(&"--listen") {
             command.args(["--listen", "127.0.0.1:0"]);
         }
-        let _ = std::fs::remove_file(data.join("listen"));
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -82,6 +121,7 @@ impl Server {
             .spawn()
             .expect("the binary starts");
         let (told, teller) = listen_to(&mut child);
+        let data = inside(child.id());
         let listen = data.join("listen");
         let deadline = Instant::now() + PATIENCE;
         let address = loop {
@@ -97,7 +137,6 @@ impl Server {
                 None => std::thread::sleep(Duration::from_millis(5)),
             }
         };
-        let data = data.to_owned();
         Server { address, data, child, told, teller: Some(teller), expected: Vec::new(), _folder: None }
     }
 

@@ -22,7 +22,7 @@ use crate::metrics::ShardMetrics;
 use crate::queue::LogPosition;
 use crate::queue::imports::Imports;
 use crate::queue::local::{AppendError, LocalLog};
-use crate::store::parquet::ParquetStore;
+use crate::store::parquet::{NoRoom, ParquetStore};
 use crate::tail::Tail;
 
 pub struct Lane {
@@ -145,14 +145,12 @@ async fn wait_for_room(store: &ParquetStore) -> Result<(), AppendFailure> {
     if store.has_room() {
         return Ok(());
     }
-    // Rows cannot leave memory while files cannot be written: waiting would not help.
-    if let Some(failure) = store.status().failure {
-        let is_full = failure.contains("No space left");
-        return Err(if is_full { AppendFailure::DiskFull } else { AppendFailure::Store(failure) });
+    let room = async { Ok(store.wait_for_room().await) };
+    match glommio::timer::timeout(ROOM_WAIT_MAX, room).await {
+        Ok(Ok(())) => Ok(()),
+        // Rows cannot leave memory while files cannot be written: waiting would not help.
+        Ok(Err(NoRoom::DiskFull)) => Err(AppendFailure::DiskFull),
+        Ok(Err(NoRoom::Failed(failure))) => Err(AppendFailure::Store(failure)),
+        Err(_) => Err(AppendFailure::NoRoom),
     }
-    let room = async {
-        store.wait_for_room().await;
-        Ok(())
-    };
-    glommio::timer::timeout(ROOM_WAIT_MAX, room).await.map_err(|_| AppendFailure::NoRoom)
 }

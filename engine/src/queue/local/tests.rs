@@ -151,7 +151,12 @@ fn without_syncs_a_log_is_kept_as_well() {
         }
     });
     assert_eq!(numbers(&read_back(&path, LogPosition::default()).1), (0..50).collect::<Vec<_>>());
-    assert!(check(&path).expect("readable").iter().all(|finding| finding.severity == crate::finding::Severity::Fine));
+    assert!(
+        check(&path, LogPosition::default())
+            .expect("readable")
+            .iter()
+            .all(|finding| finding.severity == crate::finding::Severity::Fine)
+    );
 }
 
 #[test]

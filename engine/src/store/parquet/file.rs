@@ -31,8 +31,10 @@ use super::wanted::Wanted;
 use super::writer::{COVERED_KEY, FILTERS_KEY, PARTIAL_KEY, TALLY_KEY};
 use crate::store::QueryError;
 
-/// Rows that are decoded at a time.
+/// Rows that are decoded at a time…
 const STEP_ROWS_MAX: usize = 8192;
+/// …or about so many bytes of them, where rows are long.
+const STEP_BYTES_MAX: usize = 8 << 20;
 
 #[derive(Debug)]
 pub struct DataFile {
@@ -135,6 +137,12 @@ impl DataFile {
         Ok((self.entry.first, self.entry.last))
     }
 
+    /// What a row of a row group takes on average before it is packed; at least 1.
+    pub fn row_bytes(&self, group: usize) -> Result<usize, QueryError> {
+        let group = self.metadata()?.row_group(group);
+        Ok((group.total_byte_size().max(0) / group.num_rows().max(1)).max(1) as usize)
+    }
+
     /// The pages of a row group, in ascending order.
     pub fn pages(&self, group: usize) -> Result<Vec<Page>, QueryError> {
         let metadata = self.metadata()?;
@@ -199,7 +207,7 @@ impl DataFile {
             .with_row_groups(vec![group])
             .with_projection(mask)
             .with_row_selection(RowSelection::from_consecutive_ranges(ranges.iter().cloned(), rows))
-            .with_batch_size(STEP_ROWS_MAX)
+            .with_batch_size((STEP_BYTES_MAX / self.row_bytes(group)?).clamp(1, STEP_ROWS_MAX))
             .build()
             .map_err(|error| self.broken(&error))?;
         for batch in reader {

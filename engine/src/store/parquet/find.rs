@@ -73,6 +73,7 @@ pub fn find(snapshot: &Snapshot, wanted: &Wanted, nearest: &mut Nearest, stop: &
         }
         step_rows = (step_rows * 2).min(STEP_ROWS_MAX * rayon::current_num_threads());
     }
+    stop.add_read(&search.read);
     Ok(search.read)
 }
 

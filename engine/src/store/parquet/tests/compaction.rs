@@ -201,7 +201,7 @@ fn what_is_too_old_or_too_much_goes() {
     let left = |options: Options| {
         let (store, _) = ParquetStore::open(dir.path(), options).unwrap();
         for _ in 0..200 {
-            if store.status().expired_rows > 0 {
+            if store.totals().expired_rows > 0 {
                 break;
             }
             std::thread::sleep(Duration::from_millis(5));
@@ -237,7 +237,7 @@ fn a_damaged_file_does_not_hold_up_the_others() {
         store.flush_now().unwrap();
     }
     for _ in 0..400 {
-        if store.status().compactions > 0 {
+        if store.totals().compactions > 0 {
             break;
         }
         let batch = maker.batch(1, |row| row as i64);
@@ -245,7 +245,7 @@ fn a_damaged_file_does_not_hold_up_the_others() {
         store.flush_now().unwrap();
         std::thread::sleep(Duration::from_millis(10));
     }
-    assert!(store.status().compactions > 0, "{:?}", store.status());
+    assert!(store.totals().compactions > 0, "{:?}", store.status());
     let whole = store.counts(&Filter::default(), &stop()).unwrap().total();
     assert_eq!(whole, maker.made.len() as u64);
 }
