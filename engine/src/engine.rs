@@ -22,7 +22,7 @@ use crate::metrics::{Metrics, ShardMetrics};
 use crate::queue::LogPosition;
 use crate::queue::imports::Imports;
 use crate::queue::local::{self, Options, Recovery, drained};
-use crate::servers::{LogToDrain, Servers, ServersError};
+use crate::servers::{LogToDrain, Servers, ServersError, ServersMetrics};
 use crate::shard::{self, Backing, ByWayOfRedis, Message, Seed};
 use crate::store::Reader;
 use crate::store::parquet::{self, ParquetStore, StoreError};

@@ -36,10 +36,14 @@ const ROUNDS_OF_FOLDER: u64 = 20;
 const SNAPSHOT_ONE_OF: u64 = 3;
 
 /// xorshift64*: enough to choose moments with.
-struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
-    fn below(&mut self, max: u64) -> u64 {
+    pub fn new(seed: u64) -> Random {
+        Random(seed.max(1))
+    }
+
+    pub fn below(&mut self, max: u64) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -47,7 +51,7 @@ impl Random {
     }
 }
 
-fn variable(name: &str) -> Option<u64> {
+pub fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())
 }
 
@@ -153,7 +157,7 @@ fn snapshot(data: &Path, to: PathBuf, after: Duration, so_far: &Acknowledged) ->
 }
 
 /// The status of an answer with a length, read to its end.
-fn status(stream: &mut TcpStream) -> Option<u16> {
+pub fn status(stream: &mut TcpStream) -> Option<u16> {
     let mut answer = Vec::new();
     let mut piece = [0; 4096];
     loop {
@@ -195,7 +199,7 @@ fn what_was_acknowledged_is_there_once() {
     let rounds = variable("ROUNDS").unwrap_or(ROUNDS);
     let seed =
         variable("SEED").unwrap_or_else(|| std::time::UNIX_EPOCH.elapsed().map_or(1, |now| now.as_nanos() as u64 | 1));
-    let mut random = Random(seed.max(1));
+    let mut random = Random::new(seed);
     let mut done = Seen::default();
     while done.rounds < rounds {
         on_one_folder(rounds.min(done.rounds + ROUNDS_OF_FOLDER), seed, &mut random, &mut done);

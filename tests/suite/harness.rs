@@ -277,6 +277,10 @@ impl Process {
         self.expected.push(text);
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn told(&self) -> String {
         self.told.lock().expect("nobody panics here").clone()
     }

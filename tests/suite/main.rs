@@ -7,6 +7,7 @@ mod apart;
 mod bad_input;
 mod commands;
 mod crash;
+mod crash_servers;
 mod disk;
 mod docs;
 mod ingest;

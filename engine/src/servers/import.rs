@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
-use super::redis::RedisSide;
+use super::redis::{RedisSide, leave, take_options};
 use super::{RETRY_MAX, RETRY_MIN};
 use crate::handover::Handed;
 use crate::ingest::AppendFailure;
 use crate::queue::imports::Imports;
-use crate::queue::redis::{Consumer, TakeOptions};
+use crate::queue::redis::Consumer;
 
 /// What a shard answers.
 pub type ImportResult = Result<(), AppendFailure>;
@@ -36,7 +36,7 @@ pub struct Import {
 impl Import {
     /// Runs until the process stops.
     pub async fn run(mut self) {
-        let options = TakeOptions::new(self.streams, self.name.clone(), self.claim_after);
+        let options = take_options(self.streams, &self.name, self.claim_after);
         let mut consumer = Consumer::new(self.redis.target.clone(), options, self.redis.counters.clone());
         let mut pause = RETRY_MIN;
         while !*self.stopping.borrow() {
@@ -65,19 +65,19 @@ impl Import {
                     // The queue is full, or the disk is: Redis keeps them meanwhile.
                     Ok(Err(_)) => self.sleep(&mut pause).await,
                     // The shard has stopped.
-                    Err(_) => return consumer.leave(taken).await,
+                    Err(_) => return leave(consumer, &taken).await,
                 }
                 new.retain(|batch| !self.known.has(batch));
             }
             if *self.stopping.borrow() && !new.iter().all(|batch| self.known.has(batch)) {
-                return consumer.leave(taken).await;
+                return leave(consumer, &taken).await;
             }
             pause = RETRY_MIN;
             if let Err(error) = consumer.done(&taken).await {
                 self.redis.known.failed(&error.to_string());
             }
         }
-        consumer.leave(Vec::new()).await;
+        leave(consumer, &[]).await;
     }
 
     async fn sleep(&mut self, pause: &mut Duration) {

@@ -12,6 +12,7 @@
 mod drain;
 mod import;
 mod known;
+mod metrics;
 mod postgres;
 mod redis;
 mod work;
@@ -26,6 +27,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 pub use known::{Known, State};
+pub use metrics::ServersMetrics;
 pub use postgres::PostgresSide;
 pub use redis::RedisSide;
 

@@ -10,10 +10,16 @@ use tokio::sync::mpsc;
 use super::known::Known;
 use crate::config::{Config, RedisRequire};
 use crate::handover::Handed;
-use crate::queue::redis::{Counters, Durability, PushOptions, Pusher, RedisError, Status, Target, status};
+use crate::queue::redis::{
+    Consumer, Counters, Durability, PushOptions, Pusher, RedisError, Status, TakeOptions, Taken, Target, status,
+};
 
 /// Between two looks at what Redis holds.
 const STATUS_EVERY: Duration = Duration::from_secs(1);
+/// A push that takes longer goes to the local log: its sender waits.
+const PUSH_MAX: Duration = Duration::from_secs(3);
+/// What every key begins with.
+pub const PREFIX: &str = "logboom";
 /// Of so many of which one also asks how durable Redis is.
 const INSPECT_EVERY: u32 = 10;
 
@@ -32,7 +38,12 @@ pub struct RedisSide {
 impl RedisSide {
     pub fn new(target: Target, config: &Config) -> RedisSide {
         let (target, counters) = (Arc::new(target), Arc::new(Counters::default()));
-        let options = PushOptions::new(config.streams, config.redis_wait);
+        let options = PushOptions {
+            streams: config.streams,
+            wait_replicas: config.redis_wait,
+            timeout: PUSH_MAX,
+            prefix: PREFIX.to_owned(),
+        };
         RedisSide {
             pusher: Pusher::new(target.clone(), options, counters.clone()),
             target,
@@ -121,5 +132,16 @@ impl RedisSide {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Status>> {
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pub fn take_options(streams: u16, name: &str, claim_after: Duration) -> TakeOptions {
+    TakeOptions { streams, name: name.to_owned(), claim_after, prefix: PREFIX.to_owned() }
+}
+
+/// A graceful end: what is not stored is another's at once.
+pub async fn leave(mut consumer: Consumer, taken: &[Taken]) {
+    if let Err(error) = consumer.leave(taken).await {
+        tracing::warn!("what this worker held is given to another only after claim_after: {error}");
     }
 }

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::postgres::PostgresSide;
-use super::redis::RedisSide;
+use super::redis::{RedisSide, leave, take_options};
 use super::{RETRY_MAX, RETRY_MIN};
-use crate::queue::redis::{Consumer, TakeOptions, Taken};
+use crate::queue::redis::{Consumer, Taken};
 use crate::store::postgres::{StoreError, Writer};
 
 /// A COPY is begun with less than `batch_size` once nothing has come for so long.
@@ -39,7 +39,7 @@ struct Held {
 impl Worker {
     /// Runs until the process stops; then what it holds is stored, or handed back.
     pub async fn run(mut self) {
-        let options = TakeOptions::new(self.streams, self.name.clone(), self.claim_after);
+        let options = take_options(self.streams, &self.name, self.claim_after);
         let mut consumer = Consumer::new(self.redis.target.clone(), options, self.redis.counters.clone());
         let mut writer = self.postgres.writer(&self.name);
         let mut held: Option<Held> = None;
@@ -68,11 +68,11 @@ impl Worker {
                 }
             }
         }
-        consumer.leave(held.map(|held| held.taken).unwrap_or_default()).await;
+        leave(consumer, &held.map(|held| held.taken).unwrap_or_default()).await;
     }
 
     /// Stores what was taken, however long Postgres is away. Gives back what others hold, or what a stop came before.
-    async fn store(&mut self, consumer: &mut Consumer, writer: &mut Writer, mut taken: Vec<Taken>) -> Option<Held> {
+    async fn store(&mut self, consumer: &mut Consumer, writer: &mut Writer, taken: Vec<Taken>) -> Option<Held> {
         let mut pause = RETRY_MIN;
         let mut renewed = Instant::now();
         loop {
@@ -104,10 +104,9 @@ impl Worker {
                     self.sleep(pause).await;
                     pause = (pause * 2).min(RETRY_MAX);
                     if renewed.elapsed() > self.claim_after / 3 {
-                        // What cannot be renewed may be another's by now: that one stores it, and so may this.
-                        taken = consumer.renew(taken).await;
                         renewed = Instant::now();
-                        if taken.is_empty() {
+                        // What cannot be renewed may be another's by now: that one stores it, and so may this.
+                        if let Ok(0) = consumer.renew(&taken).await {
                             return None;
                         }
                     }

@@ -80,6 +80,10 @@ impl Postgres {
         String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
     }
 
+    pub fn is_running(&self) -> bool {
+        self.is_running
+    }
+
     pub fn start(&mut self) {
         assert!(!self.is_running, "it runs already");
         // What a crash test is about is Postgres' own way back after `immediate`, so fsync stays on.
