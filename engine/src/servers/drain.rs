@@ -35,7 +35,7 @@ pub enum Outlet {
 }
 
 /// Told of each position that need not stay in the log.
-pub type Covered = Box<dyn Fn(LogPosition) + Send>;
+pub type Covered = Box<dyn Fn(LogPosition) + Send + Sync>;
 
 pub struct Drain {
     pub log: LogToDrain,

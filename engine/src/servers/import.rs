@@ -26,7 +26,7 @@ const IDLE: Duration = Duration::ZERO;
 pub struct Import {
     pub redis: Arc<RedisSide>,
     pub known: Arc<Imports>,
-    pub into: Box<dyn Fn(Handed<ImportResult>) + Send>,
+    pub into: Box<dyn Fn(Handed<ImportResult>) + Send + Sync>,
     pub name: String,
     pub streams: u16,
     pub claim_after: Duration,

@@ -210,7 +210,7 @@ impl Servers {
     }
 
     /// Takes batches out of Redis for the store of this process.
-    pub fn start_import(&self, known: Arc<Imports>, into: impl Fn(Handed<ImportResult>) + Send + 'static) {
+    pub fn start_import(&self, known: Arc<Imports>, into: impl Fn(Handed<ImportResult>) + Send + Sync + 'static) {
         let Some(redis) = &self.redis else { return };
         let import = Import {
             redis: redis.clone(),

@@ -1,15 +1,15 @@
 //! Postgres as this process sees it: whether it can be used, and the way of `POST /data/` into it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use record::Batch;
-use tokio::sync::mpsc;
 
 use super::known::Known;
-use super::{RETRY_MAX, RETRY_MIN};
+use super::{Direct, RETRY_MAX, RETRY_MIN};
 use crate::config::Config;
-use crate::handover::Handed;
 use crate::store::postgres::{Counters, PostgresError, StoreError, Target, Writer, WriterOptions, migrate};
 
 /// Between two looks at a Postgres that works.
@@ -31,7 +31,7 @@ impl PostgresSide {
             target: Arc::new(target),
             counters: Arc::default(),
             known: Known::new("Postgres"),
-            options: WriterOptions::new(config.claim_after, config.retain),
+            options: WriterOptions { claim_after: config.claim_after, retain: config.retain, ..WriterOptions::default() },
         }
     }
 
@@ -45,6 +45,16 @@ impl PostgresSide {
         self.known.found(self.target.shown(), Vec::new());
         self.known.works();
         Ok(())
+    }
+
+    /// For `/health`.
+    pub fn numbers(&self) -> String {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (rows, dead) = (count(&self.counters.rows), count(&self.counters.dead_letters));
+        match dead {
+            0 => format!("; {rows} records stored by this process"),
+            _ => format!("; {rows} records stored by this process, {dead} refused: see /dead-letters"),
+        }
     }
 
     /// Tries it again for as long as it fails.
@@ -64,26 +74,29 @@ impl PostgresSide {
         }
     }
 
-    /// Stores batches, or says why not. Batches that another process holds are tried again for a while.
-    pub async fn store(&self, writer: &mut Writer, batches: &[Batch]) -> Result<(), String> {
-        for _ in 0..LOCKED_TRIES {
-            match writer.store(batches).await {
-                Ok(_) => {
-                    self.known.works();
-                    return Ok(());
-                }
-                Err(StoreError::Locked { .. }) => tokio::time::sleep(RETRY_MIN).await,
-                Err(StoreError::Away(reason) | StoreError::Refused(reason)) => {
-                    self.known.failed(&reason);
-                    return Err(reason);
+    /// Stores batches, or says why not. Batches that another process holds are tried again for a while. (Boxed, since the
+    /// compiler cannot see that the plain future may move between threads.)
+    pub fn store<'a>(&'a self, writer: &'a mut Writer, batches: &'a [Batch]) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async move {
+            for _ in 0..LOCKED_TRIES {
+                match writer.store(batches).await {
+                    Ok(_) => {
+                        self.known.works();
+                        return Ok(());
+                    }
+                    Err(StoreError::Locked { .. }) => tokio::time::sleep(RETRY_MIN).await,
+                    Err(StoreError::Away(reason) | StoreError::Refused(reason)) => {
+                        self.known.failed(&reason);
+                        return Err(reason);
+                    }
                 }
             }
-        }
-        Err("another process holds these batches: see pg_stat_activity".to_owned())
+            Err("another process holds these batches: see pg_stat_activity".to_owned())
+        })
     }
 
     /// Commits groups of all shards; whatever waits goes in one transaction.
-    pub async fn serve(self: Arc<Self>, groups: Arc<tokio::sync::Mutex<mpsc::UnboundedReceiver<Handed<Result<(), String>>>>>, name: String) {
+    pub async fn serve(self: Arc<Self>, groups: Arc<tokio::sync::Mutex<Direct>>, name: String) {
         let mut writer = self.writer(&name);
         loop {
             let mut waiting = Vec::new();

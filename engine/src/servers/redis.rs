@@ -71,6 +71,22 @@ impl RedisSide {
         self.lock().clone()
     }
 
+    /// For `/health`.
+    pub fn numbers(&self) -> String {
+        match &*self.lock() {
+            Some(status) => format!("; {} batches wait in it", status.depth()),
+            None => String::new(),
+        }
+    }
+
+    /// For `/queue/status`; `local` is what the local log holds besides.
+    pub fn queue_json(&self, local: &str) -> String {
+        match &*self.lock() {
+            Some(status) => status.json(local),
+            None => format!("{{\"kind\":\"redis\",\"depth\":null,\"oldest_seconds\":null,\"streams\":[],\"overflow\":{local}}}"),
+        }
+    }
+
     /// When the oldest batch came that waits in Redis; the beginning of time while it does not say.
     pub fn oldest(&self) -> Option<SystemTime> {
         match &*self.lock() {
