@@ -2,8 +2,8 @@
 //!
 //! `[time] [level] [client address] message` (2.2), `[time] [module:level] [pid N:tid N] [client address:port] message`
 //!
-//! The message is all that follows the process, as a search for a client's address looks in it; client and error code
-//! are metadata besides.
+//! With a process before it, the client is a field like the others (`ErrorLogFormat` of 2.4 has one for it). Without one,
+//! as 2.2 writes it, the message begins with the client, as those who read such logs have it: both ways it is metadata.
 
 use super::scan::{find, whole_number};
 use super::{FormatInfo, Malformed, Parser, mismatch};
@@ -27,6 +27,7 @@ pub static INFO: FormatInfo = FormatInfo {
         "metadata.client",
         "metadata.port",
         "metadata.code",
+        "metadata.referer",
     ],
     specification: "https://httpd.apache.org/docs/2.4/mod/core.html#errorlogformat",
 };
@@ -72,21 +73,51 @@ fn parse<'a>(line: &'a [u8], context: &Context, out: &mut Fields<'a>) -> Result<
     if context.application.is_empty() {
         out.application = Text::Bytes(b"apache");
     }
+    let mut has_process = false;
     if let Some((field, after)) = bracketed(line, at)
         && take_process(field, out)
     {
+        has_process = true;
         at = after;
     }
-    let message = &line[at..];
-    out.message = Text::Bytes(message);
-    let text = match bracketed(line, at) {
-        Some((field, after)) if take_client(field, out) => &line[after..],
-        _ => message,
-    };
-    if let Some(code) = code(text) {
+    let mut text_at = at;
+    if let Some((field, after)) = bracketed(line, at)
+        && take_client(field, out)
+    {
+        text_at = after;
+        if has_process {
+            at = after;
+        }
+    }
+    out.message = Text::Bytes(&line[at..]);
+    fill_from_text(&line[text_at..], out);
+    Ok(())
+}
+
+/// What the text tells besides: `(70008)Partial results…: [client 10.0.4.17:4711] AH01075: …, referer: http://shop/`.
+fn fill_from_text(text: &[u8], out: &mut Fields) {
+    let mut rest = text;
+    if text.first() == Some(&b'(') {
+        // The system's error comes before Apache's own number and, from 2.4 on, before the client too. Its words may have
+        // colons of their own.
+        if let Some(colon) = memchr::memmem::find(text, b": AH") {
+            rest = &text[colon + 2..];
+        } else if let Some(colon) = memchr::memmem::find(text, b": [client ")
+            && let Some((field, after)) = bracketed(text, colon + 2)
+            && take_client(field, out)
+        {
+            rest = &text[after..];
+        }
+    }
+    if let Some(code) = code(rest) {
         out.meta.text("code", code);
     }
-    Ok(())
+    if let Some(at) = memchr::memmem::rfind(text, b", referer: ") {
+        let referer = &text[at + 11..];
+        if !referer.contains(&b' ') {
+            out.meta.text_unless_nil("referer", referer);
+        }
+    }
 }
 
 /// What stands in the brackets at `at`, which may have a pair inside, and where what follows them begins.
@@ -146,16 +177,10 @@ fn take_client(field: &[u8], out: &mut Fields) -> bool {
     true
 }
 
-/// Apache's own number of the message, `AH00128`, at its head or after the system's error.
+/// Apache's own number of the message, `AH00128`, at its head.
 fn code(message: &[u8]) -> Option<&[u8]> {
-    let at = match message.starts_with(b"AH") {
-        true => 0,
-        // `(113)No route to host: AH00957: …`
-        false if message.first() == Some(&b'(') => memchr::memmem::find(message, b": AH")? + 2,
-        false => return None,
-    };
-    let digits = message[at + 2..].iter().take_while(|b| b.is_ascii_digit()).count();
-    (digits == 5 && message.get(at + 7) == Some(&b':')).then(|| &message[at..at + 7])
+    let digits = message.strip_prefix(b"AH")?.iter().take_while(|b| b.is_ascii_digit()).count();
+    (digits == 5 && message.get(7) == Some(&b':')).then(|| &message[..7])
 }
 
 #[cfg(test)]
@@ -172,15 +197,23 @@ mod tests {
             ),
             (
                 "[Tue Nov 11 16:00:00.902022 2025] [core:error] [pid 35708:tid 4328636416] [client 10.0.4.17:4711] AH00128: File does not exist: /x",
-                r#"apache_error 2025-11-11T16:00:00.902022Z ERROR -|apache|[client 10.0.4.17:4711] AH00128: File does not exist: /x {"module":"core","pid":35708,"tid":4328636416,"client":"10.0.4.17","port":4711,"code":"AH00128"}"#,
+                r#"apache_error 2025-11-11T16:00:00.902022Z ERROR -|apache|AH00128: File does not exist: /x {"module":"core","pid":35708,"tid":4328636416,"client":"10.0.4.17","port":4711,"code":"AH00128"}"#,
             ),
             (
                 "[Wed Oct 11 14:32:52.123456789 2000] [ssl:trace3] [pid 7] [client [2001:db8::1]:443] hello",
-                r#"apache_error 2000-10-11T14:32:52.123456Z TRACE -|apache|[client [2001:db8::1]:443] hello {"nanos":789,"module":"ssl","severity":"trace3","pid":7,"client":"2001:db8::1","port":443}"#,
+                r#"apache_error 2000-10-11T14:32:52.123456Z TRACE -|apache|hello {"nanos":789,"module":"ssl","severity":"trace3","pid":7,"client":"2001:db8::1","port":443}"#,
             ),
             (
                 "[11/Nov/2025:16:00:00 +0000] [proxy:error] [pid 64] (113)No route to host: AH00957: HTTP: attempt to connect failed",
                 r#"apache_error 2025-11-11T16:00:00 ERROR -|apache|(113)No route to host: AH00957: HTTP: attempt to connect failed {"module":"proxy","pid":64,"code":"AH00957"}"#,
+            ),
+            (
+                "[Mon Aug 31 09:30:48.958285 2015] [proxy_fcgi:error] [pid 28787:tid 140169587934976] (70008)Partial results are valid but processing is incomplete: [client 10.0.4.17:4711] AH01075: Error dispatching request to : (reading input brigade), referer: http://shop.example.com/cart",
+                r#"apache_error 2015-08-31T09:30:48.958285Z ERROR -|apache|(70008)Partial results are valid but processing is incomplete: [client 10.0.4.17:4711] AH01075: Error dispatching request to : (reading input brigade), referer: http://shop.example.com/cart {"module":"proxy_fcgi","pid":28787,"tid":140169587934976,"client":"10.0.4.17","port":4711,"code":"AH01075","referer":"http://shop.example.com/cart"}"#,
+            ),
+            (
+                "[Wed Oct 11 14:32:52 2000] [error] [client 10.0.4.17] File does not exist: /srv/www/favicon.ico, referer: http://shop/",
+                r#"apache_error 2000-10-11T14:32:52 ERROR -|apache|[client 10.0.4.17] File does not exist: /srv/www/favicon.ico, referer: http://shop/ {"client":"10.0.4.17","referer":"http://shop/"}"#,
             ),
             (
                 "[Wed Oct 11 14:32:52 2000] [notice] caught SIGTERM, shutting down",
