@@ -10,7 +10,7 @@
 //! A line that is valid JSON and no object is a record too: its text is the message.
 
 use super::keys::*;
-use super::{FormatInfo, Malformed, Parser, docker_json};
+use super::{FormatInfo, Malformed, NOT_AT_ITS_HEAD, Parser, docker_json, mismatch};
 use crate::fields::{Context, Fields};
 use crate::json::{Cursor, JsonError, Key, TOO_DEEP, Value};
 use crate::level::Level;
@@ -36,7 +36,9 @@ impl Parser for Json {
     fn may_be(&self, line: &[u8]) -> bool {
         match line.trim_ascii_start() {
             [b'{' | b'[' | b'"', ..] => true,
-            number @ [b'-' | b'0'..=b'9', ..] => number.iter().all(|b| b"0123456789+-.eE \t".contains(b)),
+            number @ [b'-' | b'0'..=b'9', ..] => {
+                number.iter().all(|b| matches!(b, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E' | b' ' | b'\t'))
+            }
             literal => matches!(literal.trim_ascii_end(), b"true" | b"false" | b"null"),
         }
     }
@@ -46,6 +48,10 @@ impl Parser for Json {
     }
 
     fn detect<'a>(&self, line: &'a [u8], context: &Context, out: &mut Fields<'a>) -> Result<&'static str, Malformed> {
+        // A text's first byte tells most that is none: cheaper than to look whether all of it is UTF-8.
+        if line.first() != Some(&b'{') && !self.may_be(line) {
+            return Err(mismatch(INFO.name, NOT_AT_ITS_HEAD, 0));
+        }
         Ok(if parse_bytes(line, context, out, true)? { docker_json::INFO.name } else { INFO.name })
     }
 }

@@ -5,7 +5,7 @@
 
 use super::keys::*;
 use super::scan::{EQUALS, NO_KEY, QUOTE, SPACE, closing_quote, word_end};
-use super::{FormatInfo, Malformed, Parser, mismatch};
+use super::{FormatInfo, Malformed, NOT_AT_ITS_HEAD, Parser, mismatch};
 use crate::fields::{Context, Fields};
 use crate::text::{
     Text, find_special, push_json_string, push_json_value, push_lossy, push_number_or_text, push_unescaped,
@@ -37,6 +37,9 @@ impl Parser for Logfmt {
     }
 
     fn detect<'a>(&self, line: &'a [u8], context: &Context, out: &mut Fields<'a>) -> Result<&'static str, Malformed> {
+        if !self.may_be(line) {
+            return Err(mismatch(INFO.name, NOT_AT_ITS_HEAD, 0));
+        }
         match parse(line, context, true, out) {
             Ok(()) => Ok(INFO.name),
             Err((reason, at)) => Err(mismatch(INFO.name, reason, at)),

@@ -224,6 +224,12 @@ impl Parser for Pattern {
         self.fill(line, &captures, context, out);
         Ok(())
     }
+
+    /// As [`parse`](Parser::parse): to ask first whether it may be would match twice.
+    fn detect<'a>(&self, line: &'a [u8], context: &Context, out: &mut Fields<'a>) -> Result<&'static str, Malformed> {
+        self.parse(line, context, out)?;
+        Ok(self.info.name)
+    }
 }
 
 fn target_of(name: &str, kind: Option<Kind>) -> Target {

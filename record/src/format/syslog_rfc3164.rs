@@ -8,7 +8,7 @@
 
 use super::scan::{skip_blanks, token};
 use super::syslog::{Rigour, fill_priority, priority, take_structured_data};
-use super::{FormatInfo, Malformed, Parser, mismatch, syslog_rfc5424};
+use super::{FormatInfo, Malformed, NOT_AT_ITS_HEAD, Parser, mismatch, syslog_rfc5424};
 use crate::fields::{Context, Fields};
 use crate::level::Level;
 use crate::text::Text;
@@ -56,6 +56,9 @@ impl Parser for Rfc3164 {
     }
 
     fn detect<'a>(&self, line: &'a [u8], context: &Context, out: &mut Fields<'a>) -> Result<&'static str, Malformed> {
+        if !self.may_be(line) {
+            return Err(mismatch(INFO.name, NOT_AT_ITS_HEAD, 0));
+        }
         match parse(line, context, true, out) {
             Ok(()) => Ok(INFO.name),
             Err((reason, at)) => Err(mismatch(INFO.name, reason, at)),
