@@ -193,7 +193,11 @@ struct Head<'a> {
 impl<'a> Head<'a> {
     fn split(head: &'a [u8]) -> Option<Head<'a>> {
         let head = head.strip_suffix(b" ")?;
-        let first = find(head, 0, b' ')?;
+        let mut first = find(head, 0, b' ')?;
+        // `X-Forwarded-For` in the client's place is a list.
+        while head[..first].ends_with(b",") {
+            first = find(head, first + 1, b' ')?;
+        }
         let second = find(head, first + 1, b' ')?;
         let (one, two, rest) = (&head[..first], &head[first + 1..second], &head[second + 1..]);
         if one.is_empty() || two.is_empty() {
@@ -211,6 +215,7 @@ impl<'a> Head<'a> {
     /// Whether it is the head of these logs alone, and not that of syslog or of another log with an access line in it.
     fn is_beyond_doubt(&self, line: &[u8]) -> bool {
         let is_host = |text: &[u8]| word_end(text, 0, NO_HOST) == text.len();
+        let is_host_list = |text: &[u8]| text.split(|&b| b == b',').all(|client| is_host(client.trim_ascii_start()));
         let begins_with_time = match line[0] {
             b'0'..=b'9' => scan_iso(line).is_some(),
             b'A'..=b'Z' => scan_bsd(line).is_some(),
@@ -219,7 +224,11 @@ impl<'a> Head<'a> {
         // A user's name with blanks in it is rare enough to ask for more: a client that is an address or a full name.
         let plain_user =
             || !self.user.contains(&b' ') || self.user[0] == b'"' || memchr2(b'.', b':', self.client).is_some();
-        !begins_with_time && is_host(self.client) && is_host(self.vhost) && !self.ident.contains(&b':') && plain_user()
+        !begins_with_time
+            && is_host_list(self.client)
+            && is_host(self.vhost)
+            && !self.ident.contains(&b':')
+            && plain_user()
     }
 }
 
@@ -264,8 +273,9 @@ fn status_length(line: &[u8], at: usize) -> Option<usize> {
 }
 
 fn fill_head<'a>(head: &Head<'a>, context: &Context, out: &mut Fields<'a>) {
-    if context.source.is_empty() && head.client != b"-" {
-        out.source = Text::Bytes(head.client);
+    let client = find(head.client, 0, b',').map_or(head.client, |comma| &head.client[..comma]);
+    if context.source.is_empty() && client != b"-" {
+        out.source = Text::Bytes(client);
     }
     if context.application.is_empty() {
         out.application = Text::Bytes(b"apache");
@@ -342,6 +352,22 @@ mod tests {
                 r#"apache_common 2000-10-10T13:55:36 INFO 10.0.0.1|apache|GET /only {"client":"10.0.0.1","method":"GET","path":"/only","status":200,"bytes":1,"extra":"15ms"}"#,
             ),
             (r#"- - - [-] "-" - -"#, "apache_common now INFO -|apache|- {}"),
+            (
+                r#"10.0.4.17, 10.1.0.2 - - [10/Oct/2000:13:55:36 +0000] "GET / HTTP/1.1" 200 1 "-" "-""#,
+                r#"apache_combined 2000-10-10T13:55:36 INFO 10.0.4.17|apache|GET / HTTP/1.1 {"client":"10.0.4.17, 10.1.0.2","method":"GET","path":"/","protocol":"HTTP/1.1","status":200,"bytes":1}"#,
+            ),
+            (
+                r#"127.0.0.1 - - [10/Oct/2000 13:55:36] "GET / HTTP/1.1" 200 -"#,
+                r#"apache_common 2000-10-10T13:55:36 INFO 127.0.0.1|apache|GET / HTTP/1.1 {"client":"127.0.0.1","method":"GET","path":"/","protocol":"HTTP/1.1","status":200}"#,
+            ),
+            (
+                r#"Nov 14 12:08:33 web1 nginx: 10.0.4.17 - - [14/Nov/2025:12:08:33 +0000] "GET / HTTP/1.1" 200 5"#,
+                r#"syslog_rfc3164 2025-11-14T12:08:33 INFO web1|nginx|GET / HTTP/1.1 {"client":"10.0.4.17","method":"GET","path":"/","protocol":"HTTP/1.1","status":200,"bytes":5,"inner":{"timestamp":"2025-11-14T12:08:33.000000Z"}}"#,
+            ),
+            (
+                r#"14/Nov/2025 12:08:33 web1 - - [14/Nov/2025:12:08:33 +0000] "GET / HTTP/1.1" 200 5"#,
+                r#"plain 2025-11-14T12:08:33 INFO -|-|14/Nov/2025 12:08:33 web1 - - [14/Nov/2025:12:08:33 +0000] "GET / HTTP/1.1" 200 5 {}"#,
+            ),
             (
                 r#"10.0.0.1 - - [10/Oct/2000:13:55:36 +0000] "GET / HTTP/1.1" 200 5 "http://cut"#,
                 r#"plain now INFO -|-|10.0.0.1 - - [10/Oct/2000:13:55:36 +0000] "GET / HTTP/1.1" 200 5 "http://cut {}"#,

@@ -5,7 +5,7 @@
 //! With a process before it, the client is a field like the others (`ErrorLogFormat` of 2.4 has one for it). Without one,
 //! as 2.2 writes it, the message begins with the client, as those who read such logs have it: both ways it is metadata.
 
-use super::scan::{find, whole_number};
+use super::scan::{find, is_address, whole_number};
 use super::{FormatInfo, Malformed, Parser, mismatch};
 use crate::fields::{Context, Fields};
 use crate::level::Level;
@@ -82,7 +82,7 @@ fn parse<'a>(line: &'a [u8], context: &Context, out: &mut Fields<'a>) -> Result<
     }
     let mut text_at = at;
     if let Some((field, after)) = bracketed(line, at)
-        && take_client(field, out)
+        && take_client(field, has_process, out)
     {
         text_at = after;
         if has_process {
@@ -97,14 +97,14 @@ fn parse<'a>(line: &'a [u8], context: &Context, out: &mut Fields<'a>) -> Result<
 /// What the text tells besides: `(70008)Partial results…: [client 10.0.4.17:4711] AH01075: …, referer: http://shop/`.
 fn fill_from_text(text: &[u8], out: &mut Fields) {
     let mut rest = text;
-    if text.first() == Some(&b'(') {
-        // The system's error comes before Apache's own number and, from 2.4 on, before the client too. Its words may have
-        // colons of their own.
+    if text.first() == Some(&b'(') || after_file(text) {
+        // The file and the system's error come before Apache's own number and, from 2.4 on, before the client too. Their
+        // words may have colons of their own.
         if let Some(colon) = memchr::memmem::find(text, b": AH") {
             rest = &text[colon + 2..];
         } else if let Some(colon) = memchr::memmem::find(text, b": [client ")
             && let Some((field, after)) = bracketed(text, colon + 2)
-            && take_client(field, out)
+            && take_client(field, true, out)
         {
             rest = &text[after..];
         }
@@ -158,14 +158,23 @@ fn take_process(field: &[u8], out: &mut Fields) -> bool {
     true
 }
 
-/// Takes `client address` and `client address:port`; false where it is something else.
-fn take_client(field: &[u8], out: &mut Fields) -> bool {
-    let Some(client) = field.strip_prefix(b"client ") else { return false };
-    // A colon and digits are a port, unless there are more colons: then it is an IPv6 address.
+/// Whether the text begins with the file that `LogLevel` of trace and debug tells: `mod_rewrite.c(476): `.
+fn after_file(text: &[u8]) -> bool {
+    let name = text.iter().take(64).take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.')).count();
+    text[..name].ends_with(b".c") && text.get(name) == Some(&b'(')
+}
+
+/// Takes `client address` and `client address:port`, also `remote` for one that has sent no request yet; false where it
+/// is something else. 2.4 always writes a port, and no brackets around an address of version 6.
+fn take_client(field: &[u8], has_port: bool, out: &mut Fields) -> bool {
+    let client = field.strip_prefix(b"client ").or_else(|| field.strip_prefix(b"remote ").filter(|_| has_port));
+    let Some(client) = client else { return false };
     match memchr::memrchr(b':', client) {
         Some(colon)
             if whole_number(&client[colon + 1..], 5).is_some()
-                && (memchr::memchr(b':', client) == Some(colon) || client[..colon].ends_with(b"]")) =>
+                && (memchr::memchr(b':', client) == Some(colon)
+                    || client[..colon].ends_with(b"]")
+                    || has_port && is_address(&client[..colon])) =>
         {
             let address = &client[..colon];
             let address = address.strip_prefix(b"[").and_then(|a| a.strip_suffix(b"]")).unwrap_or(address);
@@ -214,6 +223,18 @@ mod tests {
             (
                 "[Wed Oct 11 14:32:52 2000] [error] [client 10.0.4.17] File does not exist: /srv/www/favicon.ico, referer: http://shop/",
                 r#"apache_error 2000-10-11T14:32:52 ERROR -|apache|[client 10.0.4.17] File does not exist: /srv/www/favicon.ico, referer: http://shop/ {"client":"10.0.4.17","referer":"http://shop/"}"#,
+            ),
+            (
+                "[Wed Feb 14 08:00:00.000001 2024] [authz_core:error] [pid 99:tid 77] [client 2001:db8::42:51234] AH01630: client denied by server configuration: /srv/.git",
+                r#"apache_error 2024-02-14T08:00:00.000001Z ERROR -|apache|AH01630: client denied by server configuration: /srv/.git {"module":"authz_core","pid":99,"tid":77,"client":"2001:db8::42","port":51234,"code":"AH01630"}"#,
+            ),
+            (
+                "[Wed Feb 14 08:00:00.000001 2024] [core:info] [pid 99:tid 77] [remote 10.0.4.17:443] AH00566: request failed: malformed request line",
+                r#"apache_error 2024-02-14T08:00:00.000001Z INFO -|apache|AH00566: request failed: malformed request line {"module":"core","pid":99,"tid":77,"client":"10.0.4.17","port":443,"code":"AH00566"}"#,
+            ),
+            (
+                "[Wed Feb 14 08:00:00 2024] [rewrite:trace3] [pid 99] mod_rewrite.c(476): [client 10.0.4.17:443] applying pattern '^'",
+                r#"apache_error 2024-02-14T08:00:00 TRACE -|apache|mod_rewrite.c(476): [client 10.0.4.17:443] applying pattern '^' {"module":"rewrite","severity":"trace3","pid":99,"client":"10.0.4.17","port":443}"#,
             ),
             (
                 "[Wed Oct 11 14:32:52 2000] [notice] caught SIGTERM, shutting down",

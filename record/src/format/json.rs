@@ -3,7 +3,7 @@
 //! The keys of [`KEYS`] fill the record's fields: of those that name the same field, the first of the table; the others,
 //! and all further keys, stay as they were in `metadata`. `null` means that a key is not there. A field's key whose value
 //! is an object or an array stays in `metadata`, but for the nested forms of `log.level`, `host.name`, `service.name`
-//! (Elastic Common Schema) and `t.$date` (MongoDB), which are taken out of their object.
+//! (Elastic Common Schema), `t.$date` (MongoDB) and `fields.message` (Rust's tracing), which are taken out of their object.
 //!
 //! What cannot be read is kept under the field's own name: a time as `metadata.timestamp`, a level as `metadata.level`.
 //! Where a key is there already, beside the fields or in the line's own `metadata`, both stay: `timestamp_2`.
@@ -89,7 +89,7 @@ struct Slots<'a> {
     /// packed, clearing them costs little.
     packed: [(u32, u32); KEYS.len()],
     /// Which of them are there, a bit each.
-    set: u32,
+    set: u64,
 }
 
 /// A line, and so a value, is shorter than this by far.
@@ -227,6 +227,8 @@ fn fill<'a>(mut slots: Slots<'a>, context: &Context, out: &mut Fields<'a>) {
     }
     if let Some((_, value)) = slots.take_first(MESSAGES) {
         out.message = scalar_text(value);
+    } else if let Some(message) = take_inner(&mut slots, FIELDS, "message", &mut out.meta) {
+        out.message = scalar_text(message);
     }
     // `metadata` as an object has been stored already.
     if slots.packed[METADATA] == (0, TIDY) {
@@ -403,6 +405,40 @@ mod tests {
             (
                 r#"{"log":{"level":{"a":1}},"host":{"ip":"1"}}"#,
                 r#"json now INFO -|-|- {"host":{"ip":"1"},"log":{"level":{"a":1}}}"#,
+            ),
+        ]);
+    }
+
+    #[test]
+    fn keys_of_single_loggers() {
+        check(&[
+            (
+                r#"{"__REALTIME_TIMESTAMP":"1762876800123456","PRIORITY":"3","SYSLOG_IDENTIFIER":"sshd","_PID":"99","_HOSTNAME":"web1","MESSAGE":"from journalctl -o json"}"#,
+                r#"json 2025-11-11T16:00:00.123456Z ERROR web1|sshd|from journalctl -o json {"_PID":"99"}"#,
+            ),
+            (
+                r#"{"@t":"2025-11-11T16:00:00.1234567Z","@mt":"Hello {Name}","@l":"Warning","Name":"x"}"#,
+                r#"json 2025-11-11T16:00:00.123456Z WARN -|-|Hello {Name} {"Name":"x","nanos":700}"#,
+            ),
+            (
+                r#"{"Timestamp":"2025-11-11T16:00:00+01:00","Level":"Error","MessageTemplate":"m {X}","RenderedMessage":"m 1","Properties":{"X":1}}"#,
+                r#"json 2025-11-11T15:00:00 ERROR -|-|m 1 {"MessageTemplate":"m {X}","Properties":{"X":1}}"#,
+            ),
+            (
+                r#"{"EventId":1,"LogLevel":"Critical","Category":"Shop","Message":"aspnet","State":{"a":1},"Timestamp":"2025-11-11T16:00:00.000Z "}"#,
+                r#"json 2025-11-11T16:00:00 FATAL -|-|aspnet {"EventId":1,"Category":"Shop","State":{"a":1}}"#,
+            ),
+            (
+                r#"{"Timestamp":"1762876800000000000","SeverityText":"WARN","SeverityNumber":13,"Body":"otel","TraceId":"ab"}"#,
+                r#"json 2025-11-11T16:00:00 WARN -|-|otel {"SeverityNumber":13,"TraceId":"ab"}"#,
+            ),
+            (
+                r#"{"timestamp":"2025-11-11T16:00:00Z","level":"WARN","fields":{"message":"rust","a":1},"target":"app::mod"}"#,
+                r#"json 2025-11-11T16:00:00 WARN -|-|rust {"target":"app::mod","fields":{"a":1}}"#,
+            ),
+            (
+                r#"{"asctime":"2025-11-11 16:00:00,123","levelname":"ERROR","name":"app","message":"python","fields":"x"}"#,
+                r#"json 2025-11-11T16:00:00.123 ERROR -|-|python {"name":"app","fields":"x"}"#,
             ),
         ]);
     }
