@@ -9,13 +9,17 @@
 //! Where a key is there already, beside the fields or in the line's own `metadata`, both stay: `timestamp_2`.
 //! A line that is valid JSON and no object is a record too: its text is the message.
 
+mod slots;
+
+use slots::{Slots, take_inner};
+
 use super::keys::*;
 use super::{FormatInfo, Malformed, NOT_AT_ITS_HEAD, Parser, docker_json, mismatch};
 use crate::fields::{Context, Fields};
 use crate::json::{Cursor, JsonError, Key, TOO_DEEP, Value};
 use crate::level::Level;
 use crate::meta::Meta;
-use crate::text::{Text, push_json_value, push_unescaped};
+use crate::text::{Text, push_unescaped};
 use crate::time;
 
 pub static INFO: FormatInfo = FormatInfo {
@@ -82,63 +86,6 @@ const BESIDE: u8 = 0;
 const INSIDE: u8 = 1;
 const TOLD: u8 = 2;
 
-/// The values of the keys that fill fields.
-struct Slots<'a> {
-    text: &'a str,
-    /// Where each value stands in the text: its end and its length, and as top bits whether it is tidy, and escaped. So
-    /// packed, clearing them costs little.
-    packed: [(u32, u32); KEYS.len()],
-    /// Which of them are there, a bit each.
-    set: u64,
-}
-
-/// A line, and so a value, is shorter than this by far.
-const TIDY: u32 = 1 << 31;
-const ESCAPED: u32 = 1 << 30;
-
-impl<'a> Slots<'a> {
-    /// Puts in the value that the cursor has just read.
-    #[inline]
-    fn put(&mut self, slot: usize, value: Value<'a>, end: usize) {
-        // Of a repeated key the last counts, also when it is null.
-        match value.is_null() {
-            true => self.set &= !(1 << slot),
-            false => self.set |= 1 << slot,
-        }
-        let flags = if value.tidy { TIDY } else { 0 } | if value.escaped { ESCAPED } else { 0 };
-        self.packed[slot] = (end as u32, value.raw.len() as u32 | flags);
-    }
-
-    #[inline]
-    fn get(&self, slot: usize) -> Value<'a> {
-        let (end, packed) = self.packed[slot];
-        let length = packed & !(TIDY | ESCAPED);
-        let raw = &self.text[(end - length) as usize..end as usize];
-        Value { raw, tidy: packed & TIDY != 0, escaped: packed & ESCAPED != 0 }
-    }
-
-    /// The first value of a field that is no object or array: taken out, and its slot told.
-    #[inline]
-    fn take_first(&mut self, slots: std::ops::Range<usize>) -> Option<(usize, Value<'a>)> {
-        let mut candidates = self.set & bits(slots);
-        while candidates != 0 {
-            let slot = candidates.trailing_zeros() as usize;
-            let value = self.get(slot);
-            if !value.is_container() {
-                self.set &= !(1 << slot);
-                return Some((slot, value));
-            }
-            candidates &= candidates - 1;
-        }
-        None
-    }
-
-    #[inline]
-    fn object(&self, slot: usize) -> Option<Value<'a>> {
-        (self.set & 1 << slot != 0).then(|| self.get(slot)).filter(Value::is_object)
-    }
-}
-
 /// Reads one JSON value: a line of a log, a request's body, an element of an array. Says whether it is a line of
 /// Docker's, where that may be.
 fn parse_text<'a>(text: &'a str, context: &Context, out: &mut Fields<'a>, docker: bool) -> Result<bool, Malformed> {
@@ -150,7 +97,7 @@ fn parse_text<'a>(text: &'a str, context: &Context, out: &mut Fields<'a>, docker
         out.message = Text::Bytes(value.raw.as_bytes());
         return Ok(false);
     }
-    let mut slots = Slots { text, packed: [(0, 0); KEYS.len()], set: 0 };
+    let mut slots = Slots::new(text);
     read_members(&mut cursor, &mut slots, &mut out.meta).map_err(malformed)?;
     cursor.end().map_err(malformed)?;
     let like_docker = docker && slots.set == 1 << LOG | 1 << TIME && slots.get(LOG).string().is_some() && {
@@ -231,7 +178,7 @@ fn fill<'a>(mut slots: Slots<'a>, context: &Context, out: &mut Fields<'a>) {
         out.message = scalar_text(message);
     }
     // `metadata` as an object has been stored already.
-    if slots.packed[METADATA] == (0, TIDY) {
+    if slots.is_noted(METADATA) {
         slots.set &= !(1 << METADATA);
     }
     while slots.set != 0 {
@@ -285,48 +232,6 @@ fn fill_level<'a>(slots: &mut Slots<'a>, out: &mut Fields<'a>) {
 
 fn read_level(value: Value) -> Option<Level> {
     level(value.string().unwrap_or(value.raw).as_bytes())
-}
-
-/// Takes a member that is no object or array out of the object in a slot. What else is in there goes into the metadata.
-fn take_inner<'a>(slots: &mut Slots<'a>, slot: usize, name: &str, meta: &mut Meta) -> Option<Value<'a>> {
-    let object = slots.object(slot)?;
-    let mut found = None;
-    let mut others = false;
-    let walked = Cursor::new(object.raw).object(|_, key, value| match key.raw == name {
-        true => found = Some(value),
-        false => others = true,
-    });
-    let found = found.filter(|value| walked.is_ok() && !value.is_null() && !value.is_container())?;
-    slots.set &= !(1 << slot);
-    if others {
-        meta.value(KEYS[slot], |out| {
-            write_without(object.raw, name, out);
-            false
-        });
-    }
-    Some(found)
-}
-
-/// Writes an object without one of its members.
-fn write_without(object: &str, name: &str, out: &mut Vec<u8>) {
-    let mut separator = b'{';
-    // It has been read before: there is no error in it.
-    let _ = Cursor::new(object).object(|_, key, value| {
-        if key.raw != name {
-            out.push(std::mem::replace(&mut separator, b','));
-            match key.escaped {
-                true => push_json_value(&format!("\"{}\"", key.raw), out),
-                false => {
-                    out.push(b'"');
-                    out.extend_from_slice(key.raw.as_bytes());
-                    out.push(b'"');
-                }
-            }
-            out.push(b':');
-            push_json_value(value.raw, out);
-        }
-    });
-    out.push(b'}');
 }
 
 #[inline]
