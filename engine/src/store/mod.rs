@@ -131,6 +131,11 @@ impl Stop {
         self.cancelled.store(true, std::sync::atomic::Ordering::Relaxed);
     }
 
+    /// How long it may still take: for whoever passes a limit on.
+    pub fn remaining(&self) -> std::time::Duration {
+        self.deadline.saturating_duration_since(std::time::Instant::now())
+    }
+
     pub fn check(&self) -> Result<(), QueryError> {
         if self.cancelled.load(std::sync::atomic::Ordering::Relaxed) {
             return Err(QueryError::Cancelled);
