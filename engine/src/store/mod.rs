@@ -147,6 +147,11 @@ impl Stop {
         self.shared.cancelled.store(true, Ordering::Relaxed);
     }
 
+    /// How long it may still take: for whoever passes a limit on.
+    pub fn remaining(&self) -> std::time::Duration {
+        self.deadline.saturating_duration_since(std::time::Instant::now())
+    }
+
     pub fn check(&self) -> Result<(), QueryError> {
         if self.shared.cancelled.load(Ordering::Relaxed) {
             return Err(QueryError::Cancelled);

@@ -9,3 +9,8 @@
 //! | `dead_letters.rs` | records that Postgres refused |
 //! | `upkeep.rs` | sealing days, retention, folding counts, forgetting batch ids |
 //! | `reader.rs`, `sql.rs` | queries: a [`Filter`](record::Filter) read as SQL |
+
+mod reader;
+mod sql;
+
+pub use reader::{PostgresReader, ReaderOptions};
