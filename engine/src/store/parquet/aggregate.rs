@@ -365,9 +365,9 @@ fn push_runs<'a>(
     if !file.may_hold(wanted)? {
         return Ok(());
     }
+    let minutes = file.wanted_minutes(wanted)?;
     for group in 0..file.groups()? {
-        let (first, last) = file.group_span(group)?;
-        if !wanted.overlaps(first, last) {
+        if !file.group_may_hold(group, wanted, minutes.as_deref())? {
             read.groups_skipped += 1;
             continue;
         }
@@ -379,10 +379,11 @@ fn push_runs<'a>(
                 Piece::Run { file, run, bucket }
             }));
         };
-        let pages = file.pages_that_may_match(group, needles)?;
+        let pages = file.pages_that_may_match(group, wanted, minutes.as_deref(), needles)?;
+        let (first, last) = file.group_span(group)?;
         let page_micros = (last.as_micros() - first.as_micros()) / pages.len().max(1) as i64;
         let bucket_micros = bucket_micros.filter(|micros| page_micros * PAGES_OF_BUCKET_MIN <= *micros);
-        for page in pages.iter().filter(|page| wanted.overlaps(page.first, page.last)) {
+        for page in &pages {
             let run = Run::new(page, wanted);
             let bucket_of = |time: Timestamp, micros: i64| time.as_micros().div_euclid(micros);
             let bucket = bucket_micros

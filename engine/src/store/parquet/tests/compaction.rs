@@ -347,3 +347,52 @@ fn what_is_past_retention_is_not_shown() {
     drop(store);
     check(&open(dir.path()).0, &kept, 100);
 }
+
+/// A level and a source that occur in a few minutes only: kept counts tell which pages to read.
+#[test]
+fn rare_levels_and_sources_read_few_pages() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let mut ids = IdSource::new(|| 11);
+    let mut position = 0;
+    for minute in 0..40i64 {
+        for part in 0..4i64 {
+            let mut builder = BatchBuilder::new(16);
+            for row in 0..500 {
+                let time = Timestamp::clamped(START + minute * MINUTE_MICROS + part * 15_000_000 + row * 30_000);
+                let is_rare = minute == 20 && part == 2 && row % 100 == 7;
+                let fields = Fields {
+                    timestamp: Some(time),
+                    level: Some(if is_rare { Level::Fatal } else { Level::Info }),
+                    source: if is_rare { "rare" } else { "web" }.into(),
+                    message: "tick".into(),
+                    ..Fields::default()
+                };
+                builder.push(&fields, &Context::new(time, &Zone::UTC), &mut ids).unwrap();
+            }
+            position += 1;
+            store.insert(0, &[builder.seal().unwrap()], LogPosition { segment: 1, offset: position });
+        }
+    }
+    store.flush_now().unwrap();
+    store.compact_now().unwrap();
+    for filter in [
+        Filter { source: Some(vec!["rare".to_owned()]), ..Filter::default() },
+        Filter { levels: Some([Level::Fatal].into_iter().collect()), ..Filter::default() },
+    ] {
+        let page = store.page(&filter, 50, None, &stop()).unwrap();
+        assert_eq!(page.rows.count, 5);
+        // The minute is two pages long, and touches four at most.
+        assert!(page.read.rows_read <= 4 * 1024, "{:?}", page.read);
+        let mut exported = 0;
+        store
+            .export(&filter, &stop(), &mut |rows| {
+                exported += rows.count;
+                true
+            })
+            .unwrap();
+        assert_eq!(exported, 5);
+        let facets = store.facets(&filter, &FacetField::Source, 5, &stop()).unwrap();
+        assert_eq!(facets.values, [("rare".to_owned(), 5)]);
+    }
+}
