@@ -36,22 +36,19 @@ pub fn counts(snapshot: &Snapshot, filter: &Filter, stop: &Stop) -> Result<Count
     let wanted = Wanted::new(filter, None).since(snapshot.oldest);
     let mut counts = Counts::default();
     let (mut rest, mut cut) = (Vec::new(), Vec::new());
-    let kept = wanted.levels_only();
+    let kept = wanted.levels_and_sources_only();
     let minutes = kept.and_then(|_| Minutes::new(filter, &wanted, snapshot.oldest));
     for part in parts(snapshot, &wanted) {
-        let mut add = |levels: LevelSet, more: &[u64; Level::COUNT]| {
-            levels.iter().for_each(|level| counts.levels[level.index()] += more[level.index()]);
-        };
-        match (kept, &minutes, part) {
-            (Some(levels), ..) if wanted.encloses(part.first(), part.last()) => add(levels, &part.counts().levels),
-            (Some(levels), Some(minutes), Part::File(file)) => match file.tally()? {
-                Some(tally) => {
-                    tally.minutes.range(minutes.whole.clone()).for_each(|(_, more)| add(levels, more));
-                    cut.push(part);
-                }
-                None => rest.push(part),
-            },
-            _ => rest.push(part),
+        let is_whole = wanted.encloses(part.first(), part.last());
+        if let (Some(levels), true) = (wanted.levels_only(), is_whole) {
+            levels.iter().for_each(|level| counts.levels[level.index()] += part.counts().levels[level.index()]);
+            continue;
+        }
+        let mut add = |_, level: Level, count| counts.levels[level.index()] += count;
+        match whole_minutes(part, is_whole, &minutes, kept, &mut add)? {
+            true if is_whole => {}
+            true => cut.push(part),
+            false => rest.push(part),
         }
     }
     counts.add(&fold(&rest, &wanted, &ByLevel, stop)?);
@@ -78,30 +75,16 @@ pub fn histogram(
     let by_time = ByTime { interval, buckets_max, overflown: AtomicBool::new(false) };
     let mut buckets = Buckets::default();
     let (mut rest, mut cut) = (Vec::new(), Vec::new());
-    let kept = wanted.levels_only().filter(|_| interval % MINUTE_MICROS == 0);
+    let kept = wanted.levels_and_sources_only().filter(|_| interval % MINUTE_MICROS == 0);
     let minutes = kept.and_then(|_| Minutes::new(filter, &wanted, snapshot.oldest));
     for part in parts {
         stop.check()?;
         let is_whole = wanted.encloses(part.first(), part.last());
-        let whole = match (&minutes, part) {
-            _ if is_whole => i64::MIN..i64::MAX,
-            (Some(minutes), Part::File(_)) => minutes.whole.clone(),
-            _ => 0..0,
-        };
-        let tally = if kept.is_some() && !whole.is_empty() { part.tally()? } else { None };
-        match (kept, tally) {
-            (Some(levels), Some(tally)) => {
-                for (minute, counts) in tally.minutes.range(whole) {
-                    let levels = levels.iter().filter(|level| counts[level.index()] > 0);
-                    levels.for_each(|level| {
-                        by_time.count(&mut buckets, minute * MINUTE_MICROS, level, counts[level.index()]);
-                    });
-                }
-                if !is_whole {
-                    cut.push(part);
-                }
-            }
-            _ => rest.push(part),
+        let mut add = |minute, level, count| by_time.count(&mut buckets, minute * MINUTE_MICROS, level, count);
+        match whole_minutes(part, is_whole, &minutes, kept, &mut add)? {
+            true if is_whole => {}
+            true => cut.push(part),
+            false => rest.push(part),
         }
     }
     by_time.merge(&mut buckets, fold(&rest, &wanted, &by_time, stop)?);
@@ -204,6 +187,30 @@ impl Minutes {
         }
         Some(Minutes { whole: start..end, ends })
     }
+}
+
+/// Hands on what is kept of a part's wanted minutes, by minute and level; false where that is nothing. Of a part that is
+/// not wanted as a whole, the rows at the ends are still to be read.
+fn whole_minutes(
+    part: Part<'_>,
+    is_whole: bool,
+    minutes: &Option<Minutes>,
+    kept: Option<(LevelSet, Option<&[String]>)>,
+    add: &mut dyn FnMut(i64, Level, u64),
+) -> Result<bool, QueryError> {
+    let whole = match (minutes, part) {
+        _ if is_whole => i64::MIN..i64::MAX,
+        (Some(minutes), Part::File(_)) => minutes.whole.clone(),
+        // Rows of a chunk are soon looked at.
+        _ => return Ok(false),
+    };
+    let Some((levels, sources)) = kept else { return Ok(false) };
+    let Some(tally) = part.tally()? else { return Ok(false) };
+    Ok(tally.visit(whole, sources, &mut |minute, level, count| {
+        if count > 0 && levels.contains(level) {
+            add(minute, level, count);
+        }
+    }))
 }
 
 /// Tells how many files an answer did without, once it is there.
@@ -358,9 +365,9 @@ fn push_runs<'a>(
     if !file.may_hold(wanted)? {
         return Ok(());
     }
+    let minutes = file.wanted_minutes(wanted)?;
     for group in 0..file.groups()? {
-        let (first, last) = file.group_span(group)?;
-        if !wanted.overlaps(first, last) {
+        if !file.group_may_hold(group, wanted, minutes.as_deref())? {
             read.groups_skipped += 1;
             continue;
         }
@@ -372,10 +379,11 @@ fn push_runs<'a>(
                 Piece::Run { file, run, bucket }
             }));
         };
-        let pages = file.pages_that_may_match(group, needles)?;
+        let pages = file.pages_that_may_match(group, wanted, minutes.as_deref(), needles)?;
+        let (first, last) = file.group_span(group)?;
         let page_micros = (last.as_micros() - first.as_micros()) / pages.len().max(1) as i64;
         let bucket_micros = bucket_micros.filter(|micros| page_micros * PAGES_OF_BUCKET_MIN <= *micros);
-        for page in pages.iter().filter(|page| wanted.overlaps(page.first, page.last)) {
+        for page in &pages {
             let run = Run::new(page, wanted);
             let bucket_of = |time: Timestamp, micros: i64| time.as_micros().div_euclid(micros);
             let bucket = bucket_micros

@@ -158,16 +158,15 @@ fn runs_of(
     let needles = Needles::new(&wanted.expr);
     let mut runs: Vec<scan::Run> = Vec::new();
     let mut read = ReadStats { files_read: 1, ..ReadStats::default() };
+    let minutes = file.wanted_minutes(wanted)?;
     for group in 0..file.groups()? {
-        let (first, last) = file.group_span(group)?;
-        if !wanted.overlaps(first, last) {
+        if !file.group_may_hold(group, wanted, minutes.as_deref())? {
             read.groups_skipped += 1;
             continue;
         }
         read.groups_read += 1;
         let rows_max = rows_max.min(RUN_BYTES_MAX / file.row_bytes(group)?).max(1);
-        let pages = file.pages_that_may_match(group, needles.as_ref())?;
-        for page in pages.iter().filter(|page| wanted.overlaps(page.first, page.last)) {
+        for page in file.pages_that_may_match(group, wanted, minutes.as_deref(), needles.as_ref())? {
             for start in page.rows.clone().step_by(rows_max) {
                 let rows = start..page.rows.end.min(start + rows_max);
                 let run = scan::Run::new(&Page { rows, ..page.clone() }, wanted);

@@ -128,6 +128,12 @@ impl Wanted {
         (!others).then(|| self.levels.unwrap_or(LevelSet::ALL))
     }
 
+    /// The levels and sources that are asked for, when nothing but these and time is: counts kept by minute then answer.
+    pub fn levels_and_sources_only(&self) -> Option<(LevelSet, Option<&[String]>)> {
+        let others = self.application.is_some() || !self.expr.is_everything();
+        (!others).then(|| (self.levels.unwrap_or(LevelSet::ALL), self.source.as_deref()))
+    }
+
     /// Whether a file may hold a wanted row, going by what is kept of it.
     pub fn may_be_in(&self, entry: &FileEntry, tally: Option<&Tally>) -> bool {
         let any_of = |list: &Option<Vec<String>>, kept: Option<&ValueCounts>| match (list, kept) {
