@@ -57,7 +57,7 @@ impl Collector for ServersMetrics {
                 ("postgres_transactions", "Transactions that were committed", &c.transactions),
                 ("postgres_rows", "Records stored in Postgres", &c.rows),
                 ("postgres_known_batches", "Batches that had been stored before", &c.known_batches),
-                ("postgres_stored_before_rows", "Records whose key was there before", &c.rows_stored_before),
+                ("postgres_stored_before_rows", "Records whose key was there before", &c.stored_before_rows),
                 ("postgres_dead_letters", "Records that Postgres refused: see /dead-letters", &c.dead_letters),
                 ("postgres_terminated_holders", "Backends that held a batch too long", &c.terminated_holders),
                 ("postgres_retries", "Transactions that were tried again", &c.retries),
