@@ -39,6 +39,22 @@ pub(super) fn deliveries(reply: Value) -> Option<Vec<(String, u64)>> {
     array(reply)?.into_iter().map(of_one).collect()
 }
 
+/// The answer to XPENDING of a whole group: how many, and the first.
+pub(super) fn pending(reply: Value) -> Option<(u64, Option<String>)> {
+    let mut parts = array(reply)?.into_iter();
+    Some((number(parts.next()?)?, parts.next().and_then(text)))
+}
+
+/// The streams of the settings, and all that an engine has ever written to.
+pub(super) fn stream_numbers(registered: Option<Value>, streams: u16) -> Vec<u16> {
+    let registered = registered.and_then(array).unwrap_or_default();
+    let registered = registered.into_iter().filter_map(text).filter_map(|number| number.parse().ok());
+    let mut all: Vec<u16> = (0..streams.max(1)).chain(registered).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
 /// The batch of an entry, or why it is none, and its fields as they were.
 pub(super) fn open(fields: Vec<Vec<u8>>) -> Result<Batch, (String, Vec<Vec<u8>>)> {
     match <[Vec<u8>; 2]>::try_from(fields) {
@@ -56,7 +72,8 @@ fn foreign(fields: &[Vec<u8>]) -> String {
     format!("not written by Logboom: its fields are {}, and a batch's only one is {FIELD}", names.join(", "))
 }
 
-fn entries(reply: Value) -> Option<Vec<Entry>> {
+/// The answer to XRANGE, and a part of others.
+pub(super) fn entries(reply: Value) -> Option<Vec<Entry>> {
     let of_one = |entry: Value| match entry {
         // XAUTOCLAIM of servers before 7.0.
         Value::Nil => Some(None),
@@ -100,7 +117,7 @@ fn bytes(value: Value) -> Option<Vec<u8>> {
 
 /// A member of the group, as XINFO CONSUMERS tells of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Consumer {
+pub struct Consumer {
     pub name: String,
     pub pending: u64,
     pub idle: std::time::Duration,

@@ -10,8 +10,6 @@ use super::*;
 
 mod queue;
 
-const PREFIX: &str = "logboom";
-
 fn target(redis: &Redis) -> Arc<Target> {
     Arc::new(Target::parse(&redis.url()).expect("a URL"))
 }
