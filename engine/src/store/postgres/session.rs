@@ -43,7 +43,9 @@ impl Session {
     pub async fn open(target: &Target, name: &str, lock_timeout: Duration) -> Result<Session, PostgresError> {
         let client = target.connect(name).await?;
         found::inspect(&client).await?.for_writing()?;
-        client.batch_execute(SETUP).await?;
+        // Even a look at the partitions waits for whoever has locked `logs`.
+        let lock_timeout = lock_timeout.as_millis().max(1);
+        client.batch_execute(&format!("{SETUP}; SET lock_timeout = {lock_timeout}")).await?;
         let pid = client.query_one("SELECT pg_backend_pid()", &[]).await?.get(0);
         let claim = client.prepare(CLAIM).await?;
         let copy_logs = client.prepare(&format!("COPY logs ({COLUMNS}) FROM STDIN (FORMAT binary)")).await?;
@@ -51,7 +53,7 @@ impl Session {
             "COPY log_counts (part, minute, level, source, application, count) FROM STDIN (FORMAT binary)";
         let copy_counts = client.prepare(copy_counts).await?;
         let partitions = Partitions::load(&client).await?;
-        let begin = format!("BEGIN; SET LOCAL lock_timeout = {}", lock_timeout.as_millis().max(1));
+        let begin = format!("BEGIN; SET LOCAL lock_timeout = {lock_timeout}");
         Ok(Session { client, pid, claim, copy_logs, copy_counts, partitions, begin })
     }
 

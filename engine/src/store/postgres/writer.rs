@@ -238,7 +238,7 @@ impl Writer {
         // Taken out while it is used: whoever drops this future drops the connection with it.
         let mut session = match self.session.take().filter(|session| !session.client.is_closed()) {
             Some(session) => session,
-            None => Session::open(&self.target, &self.name, self.options.lock_timeout).await?,
+            None => self.connect().await?,
         };
         let pid = session.pid;
         let limit = self.options.transaction_max;
@@ -250,11 +250,7 @@ impl Writer {
             Ok(outcome) => outcome,
             Err(_) => {
                 self.abandon(pid);
-                let text = format!(
-                    "Postgres took longer than {} s for a transaction: is its disk full of work?",
-                    limit.as_secs()
-                );
-                return Err(Trouble::Fault(Fault::Passing, text));
+                return Err(Trouble::Fault(Fault::Passing, too_slow(limit)));
             }
         };
         match &outcome {
@@ -271,6 +267,12 @@ impl Writer {
             Err(_) => self.abandon(pid),
         }
         outcome
+    }
+
+    async fn connect(&self) -> Result<Session, PostgresError> {
+        let limit = self.options.transaction_max;
+        let opening = Session::open(&self.target, &self.name, self.options.lock_timeout);
+        tokio::time::timeout(limit, opening).await.unwrap_or_else(|_| Err(PostgresError::Away(too_slow(limit))))
     }
 
     /// The server may not have noticed that the other side is gone.
@@ -385,6 +387,13 @@ impl Writer {
     pub fn is_connected(&self) -> bool {
         self.session.as_ref().is_some_and(|session| !session.client.is_closed())
     }
+}
+
+fn too_slow(limit: Duration) -> String {
+    format!(
+        "Postgres took longer than {} s for a transaction: look at the load of its disk, and at pg_stat_activity",
+        limit.as_secs()
+    )
 }
 
 async fn copy_batches(session: &Session, fresh: &[&Batch]) -> Result<u64, Trouble> {
