@@ -3,9 +3,12 @@
 
 mod harness;
 
+mod apart;
 mod bad_input;
 mod commands;
 mod crash;
+mod crash_servers;
+mod disk;
 mod docs;
 mod ingest;
 mod openapi;
@@ -14,5 +17,6 @@ mod python;
 mod query;
 mod restart;
 mod retention;
+mod snapshot;
 mod startup;
 mod tail;

@@ -62,7 +62,7 @@ impl Feed {
     /// Subscribes before it returns, so that nothing that becomes durable later is missed.
     pub fn start(filter: &Filter, tail: &Tail) -> Feed {
         let frames = broadcast::Sender::new(FRAMES_MAX);
-        let task = tokio::spawn(run(tail.subscribe(), filter.matcher(), frames.clone())).abort_handle();
+        let task = tokio::spawn(run(tail.subscribe_for(filter), filter.matcher(), frames.clone())).abort_handle();
         Feed { frames, task }
     }
 

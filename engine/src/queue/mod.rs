@@ -1,5 +1,6 @@
 //! Queues: where an acknowledged batch waits until the store has it.
 
+pub mod imports;
 pub mod local;
 pub mod redis;
 

@@ -3,6 +3,10 @@
 //! Rows travel in the tuple form of [`record::row`], whichever store they come from: one writer of JSON serves pages,
 //! export and tail.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
 use record::{Filter, Id, Level, Rows, Timestamp};
 
 pub mod parquet;
@@ -32,7 +36,7 @@ impl RowBuf {
 pub struct Position(pub Id);
 
 /// What a query read and what it could leave out: shown in `Server-Timing`.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReadStats {
     pub files_read: u64,
     pub files_skipped: u64,
@@ -114,31 +118,75 @@ pub enum QueryError {
     Store(String),
 }
 
-/// Stops a query from outside: when its client goes away, or its time is up. Long scans ask it between pages.
+/// Stops a query from outside: when its client goes away, or its time is up. Long scans ask it between pages, and tell it
+/// what they read.
 #[derive(Clone, Debug)]
 pub struct Stop {
-    cancelled: std::sync::Arc<std::sync::atomic::AtomicBool>,
-    deadline: std::time::Instant,
+    shared: Arc<Watched>,
+    deadline: Instant,
     seconds: u64,
 }
 
+/// What all clones of a [`Stop`] share.
+#[derive(Debug, Default)]
+struct Watched {
+    cancelled: AtomicBool,
+    files_read: AtomicU64,
+    files_skipped: AtomicU64,
+    groups_read: AtomicU64,
+    groups_skipped: AtomicU64,
+    rows_read: AtomicU64,
+}
+
 impl Stop {
-    pub fn after(limit: std::time::Duration) -> Stop {
-        Stop { cancelled: Default::default(), deadline: std::time::Instant::now() + limit, seconds: limit.as_secs() }
+    pub fn after(limit: Duration) -> Stop {
+        Stop { shared: Arc::default(), deadline: Instant::now() + limit, seconds: limit.as_secs() }
     }
 
     pub fn cancel(&self) {
-        self.cancelled.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.shared.cancelled.store(true, Ordering::Relaxed);
+    }
+
+    /// How long it may still take: for whoever passes a limit on.
+    pub fn remaining(&self) -> std::time::Duration {
+        self.deadline.saturating_duration_since(std::time::Instant::now())
     }
 
     pub fn check(&self) -> Result<(), QueryError> {
-        if self.cancelled.load(std::sync::atomic::Ordering::Relaxed) {
+        if self.shared.cancelled.load(Ordering::Relaxed) {
             return Err(QueryError::Cancelled);
         }
-        if std::time::Instant::now() >= self.deadline {
+        if Instant::now() >= self.deadline {
             return Err(QueryError::Deadline { seconds: self.seconds });
         }
         Ok(())
+    }
+
+    /// Adds to what was read so far.
+    pub fn add_read(&self, more: &ReadStats) {
+        let Watched { files_read, files_skipped, groups_read, groups_skipped, rows_read, .. } = &*self.shared;
+        for (sum, more) in [
+            (files_read, more.files_read),
+            (files_skipped, more.files_skipped),
+            (groups_read, more.groups_read),
+            (groups_skipped, more.groups_skipped),
+            (rows_read, more.rows_read),
+        ] {
+            sum.fetch_add(more, Ordering::Relaxed);
+        }
+    }
+
+    /// What was read so far, by all that this was handed to.
+    pub fn read(&self) -> ReadStats {
+        let get = |sum: &AtomicU64| sum.load(Ordering::Relaxed);
+        let Watched { files_read, files_skipped, groups_read, groups_skipped, rows_read, .. } = &*self.shared;
+        ReadStats {
+            files_read: get(files_read),
+            files_skipped: get(files_skipped),
+            groups_read: get(groups_read),
+            groups_skipped: get(groups_skipped),
+            rows_read: get(rows_read),
+        }
     }
 }
 

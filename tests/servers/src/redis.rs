@@ -50,6 +50,10 @@ impl Redis {
         self.child.as_ref().expect("it runs").id()
     }
 
+    pub fn is_running(&self) -> bool {
+        self.child.is_some()
+    }
+
     /// After [`stop`](Redis::stop) or [`kill`](Redis::kill), with what it had kept.
     pub fn start(&mut self) {
         assert!(self.child.is_none(), "it runs already");

@@ -25,7 +25,9 @@ mod holder;
 mod locks;
 mod migrate;
 mod partitions;
+mod reader;
 mod session;
+mod sql;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -38,6 +40,7 @@ pub use counters::{Counters, Failure};
 pub use error::PostgresError;
 pub use found::{Found, Rights, Schema, Trigrams};
 pub use migrate::{Migrated, SCHEMA_VERSION, migrate, script};
+pub use reader::{PostgresReader, ReaderOptions};
 pub use target::Target;
 pub use tokio_postgres::Client;
 pub use upkeep::{OldestPending, UpkeepOptions};
