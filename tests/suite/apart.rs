@@ -188,7 +188,11 @@ fn servers_that_come_later_are_waited_for() {
 fn servers_that_refuse_end_the_start() {
     let (redis, postgres) = (Redis::with(&["--requirepass", "secret"]), Postgres::start_new());
     let db = |from: &str, to: &str| postgres.url().replace(from, to);
-    postgres.sql_as("postgres", "postgres", "CREATE DATABASE old OWNER log_user TEMPLATE template0 ENCODING 'SQL_ASCII'");
+    postgres.sql_as(
+        "postgres",
+        "postgres",
+        "CREATE DATABASE old OWNER log_user TEMPLATE template0 ENCODING 'SQL_ASCII'",
+    );
     let wrong_auth = redis.url().replace("redis://", "redis://:wrong@");
     for (flags, told) in [
         (["--redis-url", &redis.url()], "redis"),

@@ -237,7 +237,9 @@ impl Servers {
             (Some(redis), _) => Outlet::Redis(redis.clone()),
             (None, Some(postgres)) => Outlet::Postgres {
                 side: postgres.clone(),
-                writers: (0..self.config.workers.max(1)).map(|index| postgres.writer(&format!("drain-{index}"))).collect(),
+                writers: (0..self.config.workers.max(1))
+                    .map(|index| postgres.writer(&format!("drain-{index}")))
+                    .collect(),
                 batch_size: self.config.batch_size,
             },
             (None, None) => return,

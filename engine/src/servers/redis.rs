@@ -1,7 +1,7 @@
 //! Redis as this process sees it: whether it takes batches, how durable it is, what it holds.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use record::Batch;
@@ -83,7 +83,9 @@ impl RedisSide {
     pub fn queue_json(&self, local: &str) -> String {
         match &*self.lock() {
             Some(status) => status.json(local),
-            None => format!("{{\"kind\":\"redis\",\"depth\":null,\"oldest_seconds\":null,\"streams\":[],\"overflow\":{local}}}"),
+            None => format!(
+                "{{\"kind\":\"redis\",\"depth\":null,\"oldest_seconds\":null,\"streams\":[],\"overflow\":{local}}}"
+            ),
         }
     }
 
