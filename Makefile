@@ -7,7 +7,7 @@ SCENARIO ?= all
 # A runner that stops at nothing until all has run, where there is one.
 RUNNER = $(shell command -v cargo-nextest >/dev/null && echo "nextest run --no-fail-fast" || echo "test --no-fail-fast")
 
-.PHONY: test lint docs crash fuzz bench python tools browser
+.PHONY: test lint docs crash fuzz bench python tools browser figures instructions
 
 test: tools python
 	cargo $(RUNNER) --workspace
@@ -63,3 +63,11 @@ fuzz:
 
 bench:
 	cargo run --release -- bench $(SCENARIO)
+
+# The figures that README.md and docs/PERFORMANCE_RESULTS.md show, from the newest runs in results/.
+figures:
+	cargo run -q -- bench report --readme
+
+# benches/instructions.toml anew, for the compiler at hand.
+instructions:
+	LOGBOOM_WRITE_INSTRUCTIONS=1 cargo test -q -p engine --test instructions
