@@ -62,6 +62,18 @@ fn paths_that_documents_name_exist() {
 }
 
 #[test]
+fn figures_are_those_of_the_newest_runs() {
+    let runs = loadgen::figures::newest(&root().join("results")).unwrap();
+    for (document, what) in loadgen::figures::DOCUMENTS {
+        let expected = loadgen::figures::rewritten(root(), document, what, &runs).unwrap();
+        assert!(
+            read(document) == expected,
+            "{document} shows other figures than results/ has: `make figures` writes them"
+        );
+    }
+}
+
+#[test]
 fn the_settings_page_lists_the_settings() {
     let folder = tempfile::tempdir().unwrap();
     let out = logboom(folder.path()).args(["config", "--markdown"]).output().unwrap();
