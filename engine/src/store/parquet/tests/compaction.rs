@@ -396,3 +396,28 @@ fn rare_levels_and_sources_read_few_pages() {
         assert_eq!(facets.values, [("rare".to_owned(), 5)]);
     }
 }
+
+/// More files than the thread of the lowest priority is left alone with.
+#[test]
+fn files_that_wait_are_taken_up_by_a_second_thread() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut maker = Maker::new();
+    let (store, _) = open(dir.path());
+    // So that none is compacted while they are made.
+    let held = lock(&store.shared.tidying);
+    for n in 0..60 {
+        let batch = maker.batch(20, |row| n * 100 + row as i64);
+        maker.insert(&store, &batch);
+        store.flush_now().unwrap();
+    }
+    assert_eq!(store.status().files, 60);
+    drop(held);
+    for _ in 0..1_000 {
+        if store.status().files < 20 {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(store.status().files < 20, "{:?}", store.status());
+    check(&store, &maker.made, 500);
+}
