@@ -71,6 +71,24 @@ fn metadata_filters_read_typed_columns() {
     let any_of = |text: &str| record::filter::Test::AnyOf(vec![text.to_owned()]);
     assert_eq!(store.counts(&metadata("parity", any_of("odd")), &stop()).unwrap().total(), 1200);
     assert_eq!(store.counts(&metadata("number", any_of("1234")), &stop()).unwrap().total(), 1);
+    let number = |text: &str| record::filter::Number::parse(text).unwrap();
+    use record::filter::Test::{Greater, GreaterOrEqual, Less, LessOrEqual};
+    // Beyond what the column holds no group is opened; at its ends the rows are there.
+    for (test, rows) in [
+        (Greater(number("2399")), 0),
+        (GreaterOrEqual(number("2399.5")), 0),
+        (Less(number("0")), 0),
+        (LessOrEqual(number("-1")), 0),
+        (any_of("2400"), 0),
+        (GreaterOrEqual(number("2399")), 1),
+        (Greater(number("2.3985e3")), 1),
+        (LessOrEqual(number("0")), 1),
+        (any_of("2399"), 1),
+    ] {
+        let watched = stop();
+        assert_eq!(store.counts(&metadata("number", test.clone()), &watched).unwrap().total(), rows, "{test:?}");
+        assert_eq!(watched.read().rows_read > 0, rows > 0, "{test:?}");
+    }
     let facets = store.facets(&Filter::default(), &FacetField::Metadata("parity".to_owned()), 5, &stop()).unwrap();
     assert_eq!(facets.values, [("even".to_owned(), 1200), ("odd".to_owned(), 1200)]);
 }
