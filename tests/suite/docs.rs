@@ -165,3 +165,24 @@ fn what_the_readme_tells_to_send_is_taken() {
         assert!(out.status.success(), "{script}\n{said}\n{told}");
     }
 }
+
+/// The table of docs/API.md, name by name.
+#[test]
+fn the_metrics_page_is_documented() {
+    let page = Server::start().get("/metrics").text();
+    let told: std::collections::BTreeSet<String> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE logboom_"))
+        .filter_map(|rest| rest.split_once(' '))
+        .map(|(name, kind)| if kind == "counter" { format!("{name}_total") } else { name.to_owned() })
+        .collect();
+    let document = read("docs/API.md");
+    let table =
+        document.split("## How it is doing").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("a part");
+    let rows = table.lines().filter(|line| line.starts_with("| `"));
+    let listed: std::collections::BTreeSet<String> = rows
+        .flat_map(|row| quoted(row.split('|').nth(1).unwrap_or_default()))
+        .map(|name| name.split('{').next().unwrap_or_default().to_owned())
+        .collect();
+    assert_eq!(told, listed);
+}
