@@ -39,6 +39,10 @@ const RETRY_AFTER: Duration = Duration::from_millis(50);
 /// A rollback that takes longer is left to the server: the connection is closed.
 const ROLLBACK_MAX: Duration = Duration::from_secs(2);
 
+/// Batches whose COMMIT had no answer, and that nobody delivered here again: another writer had them. All that is lost
+/// with them is a count.
+const IN_DOUBT_MAX: usize = 10_000;
+
 #[derive(Clone, Debug)]
 pub struct WriterOptions {
     /// How long a lock is waited for.
@@ -321,6 +325,9 @@ impl Writer {
             }
         }
         // From here on until it is answered, nobody knows.
+        if self.in_doubt.len() > IN_DOUBT_MAX {
+            self.in_doubt.clear();
+        }
         self.in_doubt.extend(&claimed);
         let committed = session.commit().await;
         if committed.as_ref().err().is_none_or(|error| error.as_db_error().is_some() && Fault::of(error) != Fault::Lost)
