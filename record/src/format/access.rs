@@ -110,7 +110,8 @@ fn near_bracket(line: &[u8]) -> Option<usize> {
 fn time_bracket(line: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {
-        let bracket = find(line, at, b'[')?;
+        // Mostly it is further away than `find` looks before it calls this.
+        let bracket = at + memchr::memchr(b'[', line.get(at..)?)?;
         match line.get(bracket + 1..)? {
             [d, _, b'/', _, _, _, b'/', ..] if d.is_ascii_digit() => return Some(bracket),
             [b'-', b']', ..] => return Some(bracket),
@@ -215,9 +216,10 @@ impl<'a> Head<'a> {
     /// Whether it is the head of these logs alone, and not that of syslog or of another log with an access line in it.
     fn is_beyond_doubt(&self, line: &[u8]) -> bool {
         let is_host = |text: &[u8]| word_end(text, 0, NO_HOST) == text.len();
-        let is_host_list = |text: &[u8]| text.split(|&b| b == b',').all(|client| is_host(client.trim_ascii_start()));
+        let is_host_list =
+            |text: &[u8]| is_host(text) || text.split(|&b| b == b',').all(|client| is_host(client.trim_ascii_start()));
         let begins_with_time = match line[0] {
-            b'0'..=b'9' => scan_iso(line).is_some(),
+            b'0'..=b'9' => matches!(line.get(4), Some(b'-' | b'/')) && scan_iso(line).is_some(),
             b'A'..=b'Z' => scan_bsd(line).is_some(),
             _ => false,
         };
