@@ -7,7 +7,7 @@ SCENARIO ?= all
 # A runner that stops at nothing until all has run, where there is one.
 RUNNER = $(shell command -v cargo-nextest >/dev/null && echo "nextest run --no-fail-fast" || echo "test --no-fail-fast")
 
-.PHONY: test lint docs crash fuzz bench python tools browser
+.PHONY: test lint docs crash fuzz work bench python tools browser
 
 test: tools python
 	cargo $(RUNNER) --workspace
@@ -60,6 +60,11 @@ crash:
 # Every target for so long; `fuzz/run.sh` takes some of them.
 fuzz:
 	fuzz/run.sh $(SECONDS)
+
+# What bad lines cost, in instructions per byte, short and long, for every format; needs valgrind, and some ten minutes.
+work:
+	cargo build -q --release -p record --example work
+	benches/work.py target/release/examples/work
 
 bench:
 	cargo run --release -- bench $(SCENARIO)

@@ -35,6 +35,7 @@ pub static COMMON: FormatInfo = FormatInfo {
         "metadata.status",
         "metadata.bytes",
         "metadata.extra",
+        "metadata.nanos",
     ],
     specification: "https://httpd.apache.org/docs/2.4/logs.html#common",
 };
@@ -61,6 +62,7 @@ pub static COMBINED: FormatInfo = FormatInfo {
         "metadata.referer",
         "metadata.user_agent",
         "metadata.extra",
+        "metadata.nanos",
     ],
     specification: "https://httpd.apache.org/docs/2.4/logs.html#combined",
 };
@@ -141,6 +143,9 @@ fn parse_either<'a>(
         let (civil, length) = scan_clf(&line[at..]).ok_or(("a broken time", at))?;
         let instant = civil.resolve(context.zone).ok_or(("a time outside 1970 to 9999", at))?;
         out.timestamp = Some(instant.timestamp);
+        if instant.nanos > 0 {
+            out.meta.int("nanos", i64::from(instant.nanos));
+        }
         at += length;
     }
     if line.get(at..at + 3) != Some(b"] \"") {

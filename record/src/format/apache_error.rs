@@ -28,6 +28,8 @@ pub static INFO: FormatInfo = FormatInfo {
         "metadata.port",
         "metadata.code",
         "metadata.referer",
+        "metadata.severity",
+        "metadata.nanos",
     ],
     specification: "https://httpd.apache.org/docs/2.4/mod/core.html#errorlogformat",
 };

@@ -14,7 +14,7 @@ pub static INFO: FormatInfo = FormatInfo {
     name: "plain",
     title: "Plain text: what fits no other format",
     example: "2025-11-11 16:00:00,123 [main] WARN  com.example.Pool - 3 connections left",
-    fields: &["timestamp", "level", "message"],
+    fields: &["timestamp", "level", "message", "metadata.nanos"],
     specification: "none: any bytes are taken",
 };
 
