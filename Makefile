@@ -9,7 +9,7 @@ RUNNER = $(shell command -v cargo-nextest >/dev/null && echo "nextest run --no-f
 
 OUTAGE_SECONDS ?= 180
 
-.PHONY: test lint docs crash crash-servers soak fuzz bench python tools browser figures instructions
+.PHONY: test lint docs crash crash-servers soak fuzz work bench python tools browser figures instructions
 
 test: tools python
 	cargo $(RUNNER) --workspace
@@ -72,6 +72,11 @@ soak:
 # Every target for so long; `fuzz/run.sh` takes some of them.
 fuzz:
 	fuzz/run.sh $(SECONDS)
+
+# What bad lines cost, in instructions per byte, short and long, for every format; needs valgrind, and some ten minutes.
+work:
+	cargo build -q --release -p record --example work
+	benches/work.py target/release/examples/work
 
 bench:
 	cargo run --release -- bench $(SCENARIO)
