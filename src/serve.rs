@@ -131,7 +131,9 @@ pub fn sidecar(config: Config) -> Result<ExitCode, Failure> {
     }));
     if let api::Listen::Tcp(address) = address {
         warn_of_outsiders(address);
-        say(&format!("Logboom {VERSION}\n  answers      http://{address}/  (engines relay to it with --api-upstream {address})\n"));
+        say(&format!(
+            "Logboom {VERSION}\n  answers      http://{address}/  (engines relay to it with --api-upstream {address})\n"
+        ));
     }
     until_told(&runtime, signals);
     let _ = stop_sidecar.send(());

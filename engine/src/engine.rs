@@ -415,7 +415,11 @@ fn recover(
 }
 
 /// Gives the store of a folder that is not in use what its logs hold; says what was wrong with them.
-pub(crate) fn recover_into(store: &ParquetStore, queue_dir: &Path, covered: &parquet::Covered) -> Result<Vec<String>, StartError> {
+pub(crate) fn recover_into(
+    store: &ParquetStore,
+    queue_dir: &Path,
+    covered: &parquet::Covered,
+) -> Result<Vec<String>, StartError> {
     Ok(recover(queue_dir, Some(store), covered, 0)?.1)
 }
 

@@ -12,5 +12,5 @@ pub mod stage;
 
 pub use appender::{AppendFailure, Appender, Ticket};
 pub use ask::{Ask, Defaults, Door};
-pub use lane::Lane;
 pub use intake::{Intake, IntakeLimits, Tools};
+pub use lane::Lane;

@@ -1,7 +1,7 @@
 //! What is known of a server: told by whoever has last talked to it, read by `/health`.
 
-use std::sync::{Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 pub struct Known {

@@ -34,7 +34,11 @@ impl Collector for ServersMetrics {
                 ("redis_pushed_batches", "Batches that Redis has taken", &c.pushed_batches),
                 ("redis_pushed_rows", "Records in them", &c.pushed_rows),
                 ("redis_pushed_bytes", "Bytes of them, packed", &c.pushed_bytes),
-                ("redis_push_failures", "Batches that Redis did not take: they went to the local log", &c.push_failures),
+                (
+                    "redis_push_failures",
+                    "Batches that Redis did not take: they went to the local log",
+                    &c.push_failures,
+                ),
                 ("redis_unreplicated_batches", "Batches on fewer replicas than redis_wait", &c.unreplicated_batches),
                 ("redis_connects", "Connections made to Redis", &c.connects),
                 ("redis_taken_batches", "Batches taken out of Redis", &c.taken_batches),
@@ -64,10 +68,16 @@ impl Collector for ServersMetrics {
                 ("postgres_failures", "Transactions that failed", &c.failures),
             ])?;
         }
-        let sides = [("redis", self.0.redis.as_ref().map(|side| side.known.is_failing())),
-            ("postgres", self.0.postgres.as_ref().map(|side| side.known.is_failing()))];
-        let mut gauge =
-            encoder.encode_descriptor("server_works", "1 while the server can be used, else 0", None, MetricType::Gauge)?;
+        let sides = [
+            ("redis", self.0.redis.as_ref().map(|side| side.known.is_failing())),
+            ("postgres", self.0.postgres.as_ref().map(|side| side.known.is_failing())),
+        ];
+        let mut gauge = encoder.encode_descriptor(
+            "server_works",
+            "1 while the server can be used, else 0",
+            None,
+            MetricType::Gauge,
+        )?;
         for (name, is_failing) in sides {
             if let Some(is_failing) = is_failing {
                 ConstGauge::new(i64::from(!is_failing)).encode(gauge.encode_family(&[("server", name)])?)?;

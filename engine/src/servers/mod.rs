@@ -34,12 +34,12 @@ pub use redis::RedisSide;
 use crate::config::Config;
 use crate::handover::{Handed, Handover};
 use crate::queue::LogPosition;
-use crate::queue::redis as queue;
-use crate::tail::Tail;
 use crate::queue::imports::Imports;
+use crate::queue::redis as queue;
 use crate::store::Reader;
 use crate::store::postgres::upkeep::{self, UpkeepOptions};
 use crate::store::postgres::{PostgresReader, ReaderOptions};
+use crate::tail::Tail;
 use drain::{Covered, Drain, Outlet};
 use import::{Import, ImportResult};
 use work::Worker;
@@ -244,7 +244,9 @@ impl Servers {
             (Some(redis), _) => Outlet::Redis(redis.clone()),
             (None, Some(postgres)) => Outlet::Postgres {
                 side: postgres.clone(),
-                writers: (0..self.config.workers.max(1)).map(|index| postgres.writer(&format!("drain-{index}"))).collect(),
+                writers: (0..self.config.workers.max(1))
+                    .map(|index| postgres.writer(&format!("drain-{index}")))
+                    .collect(),
                 batch_size: self.config.batch_size,
             },
             (None, None) => return,

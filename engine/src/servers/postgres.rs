@@ -31,7 +31,11 @@ impl PostgresSide {
             target: Arc::new(target),
             counters: Arc::default(),
             known: Known::new("Postgres"),
-            options: WriterOptions { claim_after: config.claim_after, retain: config.retain, ..WriterOptions::default() },
+            options: WriterOptions {
+                claim_after: config.claim_after,
+                retain: config.retain,
+                ..WriterOptions::default()
+            },
         }
     }
 

@@ -1,7 +1,7 @@
 //! Redis as this process sees it: whether it takes batches, how durable it is, what it holds.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use record::Batch;
@@ -10,9 +10,7 @@ use tokio::sync::mpsc;
 use super::known::Known;
 use crate::config::{Config, RedisRequire};
 use crate::handover::Handed;
-use crate::queue::redis::{
-    Counters, Durability, PushOptions, Pusher, RedisError, Status, TakeOptions, Target, status,
-};
+use crate::queue::redis::{Counters, Durability, PushOptions, Pusher, RedisError, Status, TakeOptions, Target, status};
 
 /// Between two looks at what Redis holds.
 const STATUS_EVERY: Duration = Duration::from_secs(1);
@@ -83,7 +81,9 @@ impl RedisSide {
     pub fn queue_json(&self, local: &str) -> String {
         match &*self.lock() {
             Some(status) => status.json(local),
-            None => format!("{{\"kind\":\"redis\",\"depth\":null,\"oldest_seconds\":null,\"streams\":[],\"overflow\":{local}}}"),
+            None => format!(
+                "{{\"kind\":\"redis\",\"depth\":null,\"oldest_seconds\":null,\"streams\":[],\"overflow\":{local}}}"
+            ),
         }
     }
 

@@ -65,8 +65,8 @@ mod scan;
 
 pub use check::check;
 pub use depth::Depth;
-pub use read::LogReader;
 pub use log::{Durability, LocalLog, Options};
+pub use read::LogReader;
 pub use recover::{Recovery, recover, remove_covered};
 
 /// A file of the log, by its number.
