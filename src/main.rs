@@ -41,8 +41,8 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let settings = || {
-        let inner = |matches: &&'_ ArgMatches| matches.subcommand().map(|(_, inner)| inner);
-        let levels: Vec<&ArgMatches> = std::iter::successors(Some(matches), inner).collect();
+        let levels: Vec<&ArgMatches> =
+            std::iter::successors(Some(matches), |outer| outer.subcommand().map(|(_, inner)| inner)).collect();
         let config = Config::load(cli.config.file.as_deref(), &levels)?;
         record::format::install(config.settings.patterns.0.clone());
         Ok::<_, config::ConfigError>(config)

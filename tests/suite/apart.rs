@@ -7,6 +7,11 @@ use sonic_rs::{JsonContainerTrait, JsonValueTrait};
 
 use crate::harness::{PATIENCE, Process, Server, Viewer, text, wait_until};
 
+/// Engines look once a second who watches from other processes.
+const UNTIL_WATCHED: Duration = Duration::from_secs(3);
+/// What a process tells while its servers go and come.
+const TOLD: [&str; 5] = ["Redis", "redis", "Postgres", "postgres", "records="];
+
 fn lines(from: usize, count: usize) -> String {
     (from..from + count).map(|index| format!("{{\"message\":\"m{index}\",\"source\":\"s\",\"n\":{index}}}\n")).collect()
 }
@@ -17,31 +22,30 @@ fn take(server: &Server, from: usize, count: usize) {
 }
 
 /// Every door, every question, the tail: as on the embedded store.
-fn doors_and_questions(server: &Server, seen_by: &Server) {
-    let mut viewer = Viewer::open(seen_by, "?q=watched");
-    // A viewer elsewhere is known to the engine after a moment.
-    if server.address != seen_by.address {
-        std::thread::sleep(Duration::from_millis(1_500));
+fn doors_and_questions(server: &Server, watched_from_elsewhere: bool) {
+    let mut viewer = Viewer::open(server, "?q=watched");
+    if watched_from_elsewhere {
+        std::thread::sleep(UNTIL_WATCHED);
     }
     let one = server.post("/data/", "application/json", r#"{"level":"error","message":"watched 1","k":[1,{"a":"ä"}]}"#);
     assert_eq!(one.status, 201, "{}", one.text());
     let id = text(&one.json(), "id");
     // 201: it is found.
-    let found = seen_by.get(&format!("/logs/{id}"));
+    let found = server.get(&format!("/logs/{id}"));
     assert_eq!(found.status, 200, "{}", found.text());
     assert_eq!(text(&found.json(), "message"), "watched 1");
     assert_eq!(sonic_rs::to_string(&found.json()["metadata"]).unwrap(), r#"{"k":[1,{"a":"ä"}]}"#);
     let fast = server.post("/data/fast", "application/json", r#"{"level":"warn","message":"watched 2"}"#);
     assert_eq!(fast.status, 202, "{}", fast.text());
     take(server, 0, 3_000);
-    seen_by.wait_for_count("", 3_002);
-    assert_eq!(seen_by.count("?level_min=WARN"), 2);
-    assert_eq!(seen_by.count("?source=s"), 3_000);
-    assert_eq!(seen_by.count("?metadata.n=17"), 1);
-    let page = seen_by.get("/logs/?q=m29&limit=5").json();
+    server.wait_for_count("", 3_002);
+    assert_eq!(server.count("?level_min=WARN"), 2);
+    assert_eq!(server.count("?source=s"), 3_000);
+    assert_eq!(server.count("?metadata.n=17"), 1);
+    let page = server.get("/logs/?q=m29&limit=5").json();
     assert_eq!(page["logs"].as_array().map(|logs| logs.len()), Some(5), "{page:?}");
     assert!(page["next_cursor"].is_str());
-    assert_eq!(seen_by.get("/logs/export?format=ndjson").text().lines().count(), 3_002);
+    assert_eq!(server.get("/logs/export?format=ndjson").text().lines().count(), 3_002);
     assert_eq!(viewer.messages(2), ["watched 1", "watched 2"]);
 }
 
@@ -49,7 +53,7 @@ fn doors_and_questions(server: &Server, seen_by: &Server) {
 fn redis_and_postgres_in_one_process() {
     let (redis, postgres) = (Redis::durable(), Postgres::start_new());
     let server = Server::with(&["--redis-url", &redis.url(), "--db-url", &postgres.url()]);
-    doors_and_questions(&server, &server);
+    doors_and_questions(&server, false);
     assert_eq!(postgres.sql("SELECT count(*) FROM logs"), "3002");
     wait_until("an empty queue", || server.get("/queue/status").json()["depth"].as_u64() == Some(0));
     assert_eq!(text(&server.get("/queue/status").json(), "kind"), "redis");
@@ -62,7 +66,7 @@ fn redis_and_postgres_in_one_process() {
 fn postgres_without_redis() {
     let postgres = Postgres::start_new();
     let server = Server::with(&["--db-url", &postgres.url()]);
-    doors_and_questions(&server, &server);
+    doors_and_questions(&server, false);
     assert_eq!(postgres.sql("SELECT count(*), count(DISTINCT id) FROM logs"), "3002|3002");
     server.stop();
 }
@@ -71,7 +75,7 @@ fn postgres_without_redis() {
 fn redis_before_the_embedded_store() {
     let redis = Redis::durable();
     let server = Server::with(&["--redis-url", &redis.url()]);
-    doors_and_questions(&server, &server);
+    doors_and_questions(&server, false);
     wait_until("an empty queue", || server.get("/queue/status").json()["depth"].as_u64() == Some(0));
     server.stop();
 }
@@ -87,10 +91,10 @@ fn each_part_in_its_own_process() {
     let worker = Process::start("worker", &[&on_both[..], &["--workers", "2"]].concat());
     let engine = Server::engine(&[&on_both[..], &["--api-upstream", &api_address]].concat());
     wait_until("a sidecar", || engine.get("/stats").status == 200);
-    doors_and_questions(&engine, &engine);
+    doors_and_questions(&engine, true);
     let other = Server::engine(&[&on_both[..], &["--api-upstream", &api_address]].concat());
     let mut viewer = Viewer::open(&other, "?q=elsewhere");
-    std::thread::sleep(Duration::from_millis(1_500));
+    std::thread::sleep(UNTIL_WATCHED);
     assert_eq!(engine.post("/data/fast", "application/json", r#"{"message":"from elsewhere"}"#).status, 202);
     assert_eq!(viewer.messages(1), ["from elsewhere"]);
     other.stop();
@@ -103,9 +107,7 @@ fn each_part_in_its_own_process() {
 fn outage(away: Duration, redis_goes: bool, postgres_goes: bool) {
     let (mut redis, mut postgres) = (Redis::durable(), Postgres::start_new());
     let mut server = Server::with(&["--redis-url", &redis.url(), "--db-url", &postgres.url()]);
-    server.expect("Redis");
-    server.expect("Postgres");
-    server.expect("records=");
+    TOLD.into_iter().for_each(|told| server.expect(told));
     take(&server, 0, 1_000);
     server.wait_for_count("", 1_000);
     if redis_goes {
@@ -170,8 +172,7 @@ fn servers_that_come_later_are_waited_for() {
     redis.stop();
     postgres.stop("fast");
     let mut server = Server::with(&["--redis-url", &redis.url(), "--db-url", &postgres.url()]);
-    server.expect("Redis");
-    server.expect("Postgres");
+    TOLD.into_iter().for_each(|told| server.expect(told));
     take(&server, 0, 500);
     assert_eq!(text(&server.get("/health").json(), "status"), "degraded");
     redis.start();

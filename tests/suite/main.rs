@@ -5,6 +5,7 @@ mod harness;
 
 mod apart;
 mod bad_input;
+mod bench;
 mod commands;
 mod crash;
 mod crash_servers;

@@ -84,8 +84,14 @@ impl Collector for ServersMetrics {
             }
         }
         if let Some(status) = self.0.redis.as_ref().and_then(|side| side.status()) {
-            for (name, help, value) in status.gauges() {
-                ConstGauge::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
+            for (name, help, value) in [
+                ("redis_entries", "Batches in Redis that are not stored yet", status.depth()),
+                ("redis_pending", "Batches that a worker has and has not stored yet", status.pending()),
+                ("redis_set_aside_entries", "Entries in logboom:set-aside", status.set_aside),
+                ("redis_used_memory_bytes", "Memory of the Redis server", status.used_memory.unwrap_or(0)),
+            ] {
+                let gauge = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+                ConstGauge::new(value as i64).encode(gauge)?;
             }
         }
         Ok(())

@@ -10,9 +10,7 @@ use tokio::sync::mpsc;
 use super::known::Known;
 use crate::config::{Config, RedisRequire};
 use crate::handover::Handed;
-use crate::queue::redis::{
-    Consumer, Counters, Durability, PushOptions, Pusher, RedisError, Status, TakeOptions, Taken, Target, status,
-};
+use crate::queue::redis::{Counters, Durability, PushOptions, Pusher, RedisError, Status, TakeOptions, Target, status};
 
 /// Between two looks at what Redis holds.
 const STATUS_EVERY: Duration = Duration::from_secs(1);
@@ -155,11 +153,4 @@ impl RedisSide {
 
 pub fn take_options(streams: u16, name: &str, claim_after: Duration) -> TakeOptions {
     TakeOptions { streams, name: name.to_owned(), claim_after, prefix: PREFIX.to_owned() }
-}
-
-/// A graceful end: what is not stored is another's at once.
-pub async fn leave(mut consumer: Consumer, taken: &[Taken]) {
-    if let Err(error) = consumer.leave(taken).await {
-        tracing::warn!("what this worker held is given to another only after claim_after: {error}");
-    }
 }

@@ -105,6 +105,11 @@ impl Pusher {
         outcomes
     }
 
+    #[cfg(test)]
+    pub(super) fn inner_failure(&self) -> Option<RedisError> {
+        self.inner.counters.failure(Side::Push).map(|failure| failure.error)
+    }
+
     async fn send(&self, batches: &[Batch]) -> Result<Vec<Result<(), RedisError>>, RedisError> {
         let inner = &*self.inner;
         let deadline = Instant::now() + inner.options.timeout;

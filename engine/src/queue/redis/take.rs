@@ -249,6 +249,11 @@ impl Consumer {
         Ok(returned)
     }
 
+    #[cfg(test)]
+    pub(super) fn tidy_soon(&mut self, dead_after: Duration) {
+        (self.tidy_at, self.dead_after) = (Instant::now(), dead_after);
+    }
+
     fn hand_out(&mut self, rows_max: usize) -> Vec<Taken> {
         let mut taken = Vec::new();
         let mut rows = 0;
