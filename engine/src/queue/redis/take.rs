@@ -433,7 +433,7 @@ impl Consumer {
         if count > 0 {
             self.ready_rows += rows;
             self.ready_bytes += bytes;
-            (self.rows_usual, self.bytes_usual) = ((rows / count).max(1), (bytes / count).max(1));
+            (self.rows_usual, self.bytes_usual) = (rows.div_ceil(count), bytes.div_ceil(count));
             add(&self.counters.redelivered_batches, if again { count } else { 0 });
         }
         self.line.ask(&mut gone).await?;
