@@ -12,7 +12,7 @@
 use regex::bytes::Regex;
 
 use super::line::LINE_BYTES_MAX;
-use super::pattern::{EXPRESSION_BYTES_MAX, PatternError};
+use super::pattern::{EXPRESSION_BYTES_MAX, PatternError, why_broken};
 
 /// Which lines go on with a record.
 #[derive(Clone, Debug)]
@@ -29,12 +29,15 @@ impl Multiline {
             return Ok(Multiline::Indent);
         }
         let Some(expression) = text.strip_prefix("start:") else {
-            return Err(PatternError::Regex(format!("`{text}`: write indent, or start: and an expression")));
+            return Err(PatternError::Regex {
+                reason: format!("`{text}`: write indent, or start: and an expression"),
+                at: None,
+            });
         };
         if expression.len() > EXPRESSION_BYTES_MAX {
             return Err(PatternError::TooLong(expression.len()));
         }
-        let regex = Regex::new(expression).map_err(|error| PatternError::Regex(error.to_string()))?;
+        let regex = Regex::new(expression).map_err(|error| why_broken(expression, error))?;
         Ok(Multiline::Start(regex))
     }
 }
