@@ -93,7 +93,9 @@ impl Health {
     fn health(&self) -> Reply {
         let parts = [self.shards_part(), self.queue_part(), self.store_part()];
         let worst = parts.iter().map(|(_, status, _)| *status).max().unwrap_or(Status::Ok);
-        let mut body = format!("{{\"status\":\"{}\",\"parts\":{{", worst.as_str()).into_bytes();
+        let version = env!("CARGO_PKG_VERSION");
+        let mut body =
+            format!("{{\"status\":\"{}\",\"version\":\"{version}\",\"parts\":{{", worst.as_str()).into_bytes();
         for (i, (name, status, detail)) in parts.iter().enumerate() {
             if i > 0 {
                 body.push(b',');

@@ -3,7 +3,8 @@
 use std::sync::{Arc, Condvar, Mutex};
 
 use engine::store::{
-    ContextRows, Counts, FacetField, Facets, Histogram, Page, Position, QueryError, ReadStats, Reader, RowBuf, Stop,
+    ContextRows, Counts, DeadLetter, DeadLetters, FacetField, Facets, Histogram, Page, Position, QueryError, ReadStats,
+    Reader, RowBuf, Stop,
 };
 use record::{BatchBuilder, Context, Fields, Filter, Id, IdSource, Level, LogRecord, Row, Rows, Text, Timestamp, Zone};
 
@@ -20,6 +21,8 @@ pub struct Fake {
     pub exported: Arc<Mutex<(usize, usize)>>,
     /// What every query fails with.
     pub failure: Option<QueryError>,
+    /// Newest first.
+    pub dead_letters: Vec<DeadLetter>,
 }
 
 pub fn batch(records: &[(i64, Level, &str, &str, &str)]) -> record::Batch {
@@ -191,5 +194,11 @@ impl Reader for Fake {
         let other = values.iter().skip(limit).map(|(_, count)| count).sum();
         values.truncate(limit);
         Ok(Facets { values, other })
+    }
+
+    fn dead_letters(&self, limit: usize, before: Option<Id>, stop: &Stop) -> Result<DeadLetters, QueryError> {
+        self.enter(stop)?;
+        let older = self.dead_letters.iter().filter(|letter| before.is_none_or(|before| letter.id < before));
+        Ok(DeadLetters { letters: older.take(limit).cloned().collect(), total: self.dead_letters.len() as u64 })
     }
 }

@@ -100,6 +100,27 @@ pub enum FacetField {
     Metadata(String),
 }
 
+/// A batch, or a record of one, that the store refuses for good.
+#[derive(Clone, Debug)]
+pub struct DeadLetter {
+    /// What letters are in order of: the record's own, where it has one.
+    pub id: Id,
+    pub failed_at: Timestamp,
+    /// In the store's words.
+    pub reason: String,
+    pub batch_id: Id,
+    /// The record, as far as it can be read.
+    pub row: Option<RowBuf>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct DeadLetters {
+    /// Newest first.
+    pub letters: Vec<DeadLetter>,
+    /// How many there are in all.
+    pub total: u64,
+}
+
 /// Why a query has no answer.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum QueryError {
@@ -162,4 +183,10 @@ pub trait Reader: Send + Sync {
     fn histogram(&self, filter: &Filter, interval_seconds: Option<u64>, stop: &Stop) -> Result<Histogram, QueryError>;
 
     fn facets(&self, filter: &Filter, field: &FacetField, limit: usize, stop: &Stop) -> Result<Facets, QueryError>;
+
+    /// What the store has refused for good, `before` this letter. A store that takes whatever was encoded has none.
+    fn dead_letters(&self, limit: usize, before: Option<Id>, stop: &Stop) -> Result<DeadLetters, QueryError> {
+        let _ = (limit, before, stop);
+        Ok(DeadLetters::default())
+    }
 }
