@@ -7,7 +7,9 @@ SCENARIO ?= all
 # A runner that stops at nothing until all has run, where there is one.
 RUNNER = $(shell command -v cargo-nextest >/dev/null && echo "nextest run --no-fail-fast" || echo "test --no-fail-fast")
 
-.PHONY: test lint docs crash fuzz bench python tools browser browser-modules
+OUTAGE_SECONDS ?= 180
+
+.PHONY: test lint docs crash crash-servers soak fuzz bench python tools browser browser-modules
 
 test: tools python browser-modules
 	cargo $(RUNNER) --workspace
@@ -23,6 +25,8 @@ tools:
 	python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$$missing python3-venv"; \
 	command -v chromium >/dev/null || missing="$$missing chromium"; \
 	command -v npm >/dev/null || missing="$$missing nodejs npm"; \
+	command -v redis-server >/dev/null || missing="$$missing redis-server"; \
+	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$$missing postgresql"; \
 	if [ -n "$$missing" ]; then \
 		sudo=""; [ "$$(id -u)" = 0 ] || sudo=sudo; \
 		$$sudo apt-get update -qq && $$sudo apt-get install -y -qq $$missing; \
@@ -59,6 +63,14 @@ docs:
 
 crash:
 	ROUNDS=$(ROUNDS) cargo test --test suite crash:: -- --nocapture
+
+# Every part of a Logboom on Redis and Postgres killed at random, ROUNDS times.
+crash-servers:
+	ROUNDS=$(ROUNDS) cargo test --test suite crash_servers:: -- --nocapture
+
+# Redis, Postgres and both away for minutes instead of seconds.
+soak:
+	OUTAGE_SECONDS=$(OUTAGE_SECONDS) cargo test --test suite away -- --nocapture --test-threads 1
 
 # Every target for so long; `fuzz/run.sh` takes some of them.
 fuzz:

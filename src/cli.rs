@@ -27,6 +27,12 @@ pub struct ConfigFile {
 pub enum Command {
     /// Take logs, keep them, and show them: all of Logboom in one process (what `logboom` alone does)
     Serve(Serve),
+    /// Take logs and hand them on to Redis or Postgres: the engine alone
+    Engine,
+    /// Store in Postgres what engines have put into Redis; as many processes of it as are wanted
+    Worker,
+    /// Answer queries from Postgres, and show logs as they come: the sidecar alone
+    Api,
     /// Read lines, of whatever format, and print a JSON record for each
     Parse(Parse),
     /// Show logs as they arrive
@@ -41,7 +47,7 @@ pub enum Command {
     Doctor,
     /// Check the local log and the store of a data folder that is not in use
     Fsck(Fsck),
-    /// Copy a data folder that is not in use into one that starts by itself
+    /// Copy a data folder, in use or not, into one that starts by itself
     Snapshot(Snapshot),
     /// Show the settings in force, and where each came from
     Config(Config),
@@ -179,7 +185,8 @@ pub struct Fsck {
 
 #[derive(Debug, Args)]
 pub struct Snapshot {
-    /// Where the copy is made: a folder that is empty, or not there yet. On the same file system it is made of hard links
+    /// Where the copy is made: a folder that is empty, or not there yet. On the same file system it is made of hard links.
+    /// Where a server uses the data folder, that server makes it, as its own user
     #[arg(value_name = "DIR")]
     pub folder: PathBuf,
 }
@@ -195,7 +202,7 @@ pub struct Config {
 }
 
 /// Commands that take the flags of settings, besides none at all.
-const WITH_SETTINGS: [&str; 5] = ["serve", "doctor", "fsck", "snapshot", "config"];
+const WITH_SETTINGS: [&str; 8] = ["serve", "engine", "worker", "api", "doctor", "fsck", "snapshot", "config"];
 
 /// Reads the command line; ends the process where it is wrong, or asks for help.
 pub fn parse() -> (Cli, ArgMatches) {

@@ -46,7 +46,10 @@ fn run(cli: &Cli, matches: &ArgMatches) -> Result<ExitCode, Failure> {
         Ok::<_, config::ConfigError>(config)
     };
     match cli.command.as_ref().unwrap_or(&Command::Serve(cli::Serve::default())) {
-        Command::Serve(options) => serve::run(settings()?, options),
+        Command::Serve(options) => serve::serve(settings()?, options),
+        Command::Engine => serve::engine(settings()?),
+        Command::Worker => serve::worker(settings()?),
+        Command::Api => serve::sidecar(settings()?),
         Command::Parse(options) => parse::run(options, &settings()?.settings),
         Command::Tail(options) => tail::run(options),
         Command::Query(options) => query::run(options),

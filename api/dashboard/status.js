@@ -82,7 +82,7 @@ export async function paint() {
   const doors = ['direct', 'fast', 'batch', 'parse'].map(door => [door, all.filter(m => m[0] === 'logboom_records_total' && m[1].door === door).reduce((n, m) => n + m[2], 0)]);
   const rejects = all.filter(m => m[0] === 'logboom_rejects_total' || m[0] === 'logboom_failures_total').filter(m => m[2]);
   const hasFiles = Boolean(health.parts.store);
-  main.replaceChildren(h('h1', {}, `${title} ${count ? `${count === 1 ? 'One thing needs' : count + ' things need'} you.` : 'Nothing needs you.'}`),
+  main.replaceChildren(...[h('h1', {}, `${title} ${count ? `${count === 1 ? 'One thing needs' : count + ' things need'} you.` : 'Nothing needs you.'}`),
     h('p', { class: 'lead' }, stats ? `${rate(stats.per_second)} records a second come in, ${num(stats.total)} are stored${quantile(all, 'logboom_ack_seconds', .99) != null ? `, and 99 of 100 answers took ${ms(quantile(all, 'logboom_ack_seconds', .99))}` : ''}.` : 'The sidecar does not say what is stored.', waits(queue)),
     wrong.map(([name, part]) => need(part.status === 'down' ? 'ERROR' : 'WARN', named(name) + ':', words(part.detail), advice(name, part))),
     dead ? need('WARN', `${plural(dead, 'record is', 'records are')} in the dead letters.`, 'The store refused them for good; no query finds them.', 'Below is why. Correct what sends them, and send them again; ', h('a', { class: 'link', href: '/dead-letters' }, '/dead-letters'), ' has them whole.') : '',
@@ -97,5 +97,5 @@ export async function paint() {
         : [['Records', stats ? num(stats.total) : ''], ['Stored by this process', num(get('logboom_postgres_rows'))], ['Failed transactions', num(get('logboom_postgres_failures'))], ['Dead letters', num(dead)]])),
       h('div', {}, h('h2', {}, 'Who is here'), table('Who is here', ['What', '#Now'], [['Connections', num(get('logboom_connections'))], ['Live tails', num(get('logboom_viewers'))], ['Bytes taken in', size(get('logboom_ingest_bytes'))], ['Sync to disk, 99 %', ms(quantile(all, 'logboom_fsync_seconds', .99))], ['Faults in connections', num(get('logboom_connection_panics'))]]))),
     h('h2', {}, 'Versions'), versions(health, queue),
-    h('p', { class: 'lead' }, 'The same for machines: ', ['/health', '/queue/status', '/metrics', '/dead-letters', '/api/docs'].flatMap((path, i) => [i ? ' · ' : '', h('a', { class: 'link', href: path }, path)])));
+    h('p', { class: 'lead' }, 'The same for machines: ', ['/health', '/queue/status', '/metrics', '/dead-letters', '/api/docs'].flatMap((path, i) => [i ? ' · ' : '', h('a', { class: 'link', href: path }, path)]))].flat(2));
 }

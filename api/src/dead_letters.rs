@@ -1,6 +1,6 @@
-//! `GET /dead-letters`: what the store refused for good, with its reason, newest first.
+//! `GET /dead-letters`: what the store refused for good, with its reason, the last refused first.
 
-use record::Id;
+use engine::store::LetterPosition;
 
 use crate::Sidecar;
 use crate::answer::{Answer, json};
@@ -14,14 +14,12 @@ pub const LETTERS_MAX: usize = 1_000;
 
 pub async fn page(sidecar: &Sidecar, mut params: Params) -> Result<Answer, ApiError> {
     let limit = params.number("limit", LETTERS_DEFAULT, 1..=LETTERS_MAX, ": page with cursor")?;
-    let before = params.take("cursor")?.map(|text| read_cursor(&text)).transpose()?;
+    let start = params.take("cursor")?.map(|text| read_cursor(&text)).transpose()?;
     params.end()?;
-    // One more than is shown tells whether there is a next page.
-    let ran = sidecar.queries.run(move |reader, stop| reader.dead_letters(limit + 1, before, stop)).await?;
+    let ran = sidecar.queries.run(move |reader, stop| reader.dead_letters(limit, start, stop)).await?;
     let found = &ran.answer;
-    let shown = &found.letters[..found.letters.len().min(limit)];
     let mut body = b"{\"dead_letters\":[".to_vec();
-    for (i, letter) in shown.iter().enumerate() {
+    for (i, letter) in found.letters.iter().enumerate() {
         if i > 0 {
             body.push(b',');
         }
@@ -35,18 +33,19 @@ pub async fn page(sidecar: &Sidecar, mut params: Params) -> Result<Answer, ApiEr
         letter.batch_id.write(&mut body);
         body.extend_from_slice(b"\",\"log\":");
         match letter.row.as_ref().and_then(|rows| rows.rows().next()) {
-            Some(row) => row.write_json(&mut body),
+            Some(row) => {
+                // What is not UTF-8 in it may be why it was refused.
+                let mut log = Vec::new();
+                row.write_json(&mut log);
+                body.extend_from_slice(String::from_utf8_lossy(&log).as_bytes());
+            }
             None => body.extend_from_slice(b"null"),
         }
         body.push(b'}');
     }
     body.extend_from_slice(format!("],\"total\":{},\"next_cursor\":", found.total).as_bytes());
-    match shown.last().filter(|_| found.letters.len() > limit) {
-        Some(last) => {
-            body.push(b'"');
-            last.id.write(&mut body);
-            body.push(b'"');
-        }
+    match found.next {
+        Some(position) => body.extend_from_slice(format!("\"{position}\"").as_bytes()),
         None => body.extend_from_slice(b"null"),
     }
     body.push(b'}');
@@ -55,9 +54,9 @@ pub async fn page(sidecar: &Sidecar, mut params: Params) -> Result<Answer, ApiEr
     Ok(response)
 }
 
-/// The id of the last letter shown is the whole cursor: no filter goes with it.
-fn read_cursor(text: &str) -> Result<Id, ApiError> {
-    Id::parse(text).ok_or_else(|| {
+/// No filter goes with it: the place is the whole cursor.
+fn read_cursor(text: &str) -> Result<LetterPosition, ApiError> {
+    text.parse().map_err(|_| {
         ApiError::bad_request(
             "bad_cursor",
             format!("`{}` is no cursor: give next_cursor of the page before, or leave it out", shown(text)),

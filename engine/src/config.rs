@@ -29,6 +29,15 @@ pub enum Upstream {
     Tcp(SocketAddr),
 }
 
+/// How durable Redis must be to acknowledge from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RedisRequire {
+    /// As it is set up.
+    Any,
+    /// On its disk before it answers (`appendfsync always`); where it is weaker, the local log acknowledges.
+    Fsync,
+}
+
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where the public port is. Port 0 takes any free one.
@@ -87,6 +96,26 @@ pub struct Config {
     /// Most bytes of Parquet files: beyond, the oldest days go, then the oldest files.
     pub retain_bytes: Option<u64>,
 
+    /// The Postgres that is the store; `None`: Parquet files in the data folder.
+    pub db_url: Option<String>,
+    /// How long a day that is over must have been quiet before it gets the indexes of a sealed one.
+    pub seal_after: Duration,
+    /// The Redis whose streams are the queue; `None`: the local log.
+    pub redis_url: Option<String>,
+    /// Streams that batches are spread over, by a hash of their ids. All processes on one Redis need the same.
+    pub streams: u16,
+    /// A batch that a worker has held for so long without a sign is given to another. Over the longest transaction.
+    pub claim_after: Duration,
+    /// Replicas that must have a batch before it is acknowledged.
+    pub redis_wait: u32,
+    pub redis_require: RedisRequire,
+    /// Connections of queries to Postgres; `queries_max` and `exports_max` together use no more.
+    pub db_connections_max: usize,
+    /// Connections that copy into Postgres at once.
+    pub workers: usize,
+    /// Records a COPY holds, in whole batches. Ten thousand are where a larger one gains little.
+    pub batch_size: usize,
+
     /// Where times without a zone are taken to be.
     pub timezone: Zone,
     /// Whether a log wrapped in a log is opened one level.
@@ -96,6 +125,8 @@ pub struct Config {
     pub origins: Vec<String>,
     /// Where requests go that the engine does not answer itself; `None`: to the sidecar of this process.
     pub api_upstream: Option<Upstream>,
+    /// Where a sidecar of its own listens.
+    pub api_listen: SocketAddr,
     /// Longest time of a page, a count, a histogram or facets. An export has none.
     pub query_timeout: Duration,
     /// Most bytes that one query may gather.
@@ -136,10 +167,21 @@ impl Default for Config {
             memory_bytes_max: 144 * MIB,
             retain: None,
             retain_bytes: None,
+            db_url: None,
+            seal_after: Duration::from_secs(3600),
+            redis_url: None,
+            streams: record::batch::STREAMS_DEFAULT,
+            claim_after: Duration::from_secs(30),
+            redis_wait: 0,
+            redis_require: RedisRequire::Any,
+            db_connections_max: 12,
+            workers: 2,
+            batch_size: 10_000,
             timezone: Zone::UTC,
             unwrap: true,
             origins: Vec::new(),
             api_upstream: None,
+            api_listen: (Ipv4Addr::LOCALHOST, 5001).into(),
             query_timeout: Duration::from_secs(30),
             query_bytes_max: (64 * MIB) as usize,
             spin: Duration::ZERO,

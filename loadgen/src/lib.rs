@@ -11,6 +11,7 @@
 pub mod answer;
 pub mod ceiling;
 pub mod compare;
+pub mod counter;
 pub mod drive;
 pub mod emit;
 pub mod generate;

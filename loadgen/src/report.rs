@@ -27,6 +27,9 @@ pub struct Report {
     pub records: Option<Records>,
     /// What a reader must know to judge the figures.
     pub notes: Vec<String>,
+    /// What all records took on the disk in the end, where that is known.
+    #[serde(default)]
+    pub stored_bytes: Option<u64>,
     /// Why the run ended early, where it did; the figures are then of what came before.
     pub broke: Option<String>,
 }
@@ -59,6 +62,9 @@ pub struct Phase {
     pub timeline: Vec<Second>,
     /// Of the server, once a second.
     pub samples: Vec<Sample>,
+    /// The client is what is measured.
+    #[serde(default)]
+    pub is_of_the_client: bool,
     /// Quantiles, of 1, and their latencies in µs.
     pub spectrum: Vec<(f64, u64)>,
 }
@@ -106,7 +112,7 @@ pub struct CeilingFigures {
     pub null_p50_us: Option<u64>,
 }
 
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct Records {
     pub sent: u64,
     pub acknowledged: u64,
@@ -161,6 +167,7 @@ impl Phase {
             shares: Vec::new(),
             sync_times: None,
             samples: around.samples.clone(),
+            is_of_the_client: false,
             spectrum: spectrum(&outcome.latencies),
             timeline: outcome
                 .timeline
@@ -183,7 +190,7 @@ impl Phase {
     }
 
     pub fn client_was_the_bottleneck(&self) -> bool {
-        self.client_cpu_share > CLIENT_SHARE_MAX
+        self.client_cpu_share > CLIENT_SHARE_MAX && !self.is_of_the_client
     }
 }
 
@@ -221,6 +228,17 @@ impl Records {
         }
     }
 
+    pub fn add(&mut self, other: &Records) {
+        let Records { sent, acknowledged, refused, stored, lost, doubled, unacknowledged } = other;
+        self.sent += sent;
+        self.acknowledged += acknowledged;
+        self.refused += refused;
+        self.stored += stored;
+        self.lost += lost;
+        self.doubled += doubled;
+        self.unacknowledged += unacknowledged;
+    }
+
     pub fn are_sound(&self) -> bool {
         self.lost == 0 && self.doubled == 0
     }
@@ -237,8 +255,15 @@ impl Report {
             ceilings: None,
             records: None,
             notes: Vec::new(),
+            stored_bytes: None,
             broke: None,
         }
+    }
+
+    /// Bytes on the disk for each record that the store has, where both are known.
+    pub fn bytes_a_record(&self) -> Option<f64> {
+        let stored = self.records.map(|records| records.stored).filter(|&stored| stored > 0)?;
+        self.stored_bytes.map(|bytes| bytes as f64 / stored as f64)
     }
 
     pub fn note(&mut self, note: String) {
@@ -287,6 +312,9 @@ impl Report {
                 "  records    sent {sent}, acknowledged {acknowledged}, refused {refused}, stored {stored}, lost {lost}, \
                  doubled {doubled}, stored without an acknowledgement {unacknowledged}"
             )?;
+        }
+        if let Some(bytes) = self.bytes_a_record() {
+            writeln!(out, "  disk       {bytes:.1} bytes a record once all is written")?;
         }
         for note in &self.notes {
             writeln!(out, "  note       {note}")?;

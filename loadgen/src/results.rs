@@ -196,6 +196,9 @@ impl Run {
                     r.doubled
                 )?;
             }
+            if let Some(bytes) = report.bytes_a_record() {
+                writeln!(out, "\nOn the disk once all is written: {bytes:.1} bytes a record.")?;
+            }
             if !report.notes.is_empty() {
                 writeln!(out)?;
             }

@@ -3,10 +3,13 @@
 
 mod harness;
 
+mod apart;
 mod bad_input;
 mod browser;
 mod commands;
 mod crash;
+mod crash_servers;
+mod disk;
 mod docs;
 mod ingest;
 mod openapi;
@@ -15,5 +18,6 @@ mod python;
 mod query;
 mod restart;
 mod retention;
+mod snapshot;
 mod startup;
 mod tail;

@@ -336,7 +336,7 @@ fn operation() -> Vec<Route> {
         Route::get("/dead-letters", "operation", "list_dead_letters", "What the store has refused for good, and why")
             .about("Newest first. Such a record is in no query; correct it and send it again. The files take whatever was encoded and have none.")
             .query("limit", "Letters in the page.", defaulted(number(1..=LETTERS_MAX), LETTERS_DEFAULT))
-            .query("cursor", "`next_cursor` of the page before.", uuid())
+            .query("cursor", "`next_cursor` of the page before.", text())
             .json(
                 200,
                 "A page",

@@ -148,7 +148,7 @@ fn dead_letters() -> ObjectBuilder {
     object([
         ("dead_letters", list(Schema::from(one))),
         ("total", count("How many there are")),
-        ("next_cursor", nullable(uuid())),
+        ("next_cursor", nullable(string("Of the next page; null at the end"))),
     ])
 }
 

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Condvar, Mutex};
 
 use engine::store::{
-    ContextRows, Counts, DeadLetter, DeadLetters, FacetField, Facets, Histogram, Page, Position, QueryError, ReadStats,
+    ContextRows, Counts, DeadLetter, DeadLetters, FacetField, Facets, Histogram, LetterPosition, Page, Position, QueryError, ReadStats,
     Reader, RowBuf, Stop,
 };
 use record::{BatchBuilder, Context, Fields, Filter, Id, IdSource, Level, LogRecord, Row, Rows, Text, Timestamp, Zone};
@@ -196,9 +196,19 @@ impl Reader for Fake {
         Ok(Facets { values, other })
     }
 
-    fn dead_letters(&self, limit: usize, before: Option<Id>, stop: &Stop) -> Result<DeadLetters, QueryError> {
+    fn dead_letters(
+        &self,
+        limit: usize,
+        start: Option<LetterPosition>,
+        stop: &Stop,
+    ) -> Result<DeadLetters, QueryError> {
         self.enter(stop)?;
-        let older = self.dead_letters.iter().filter(|letter| before.is_none_or(|before| letter.id < before));
-        Ok(DeadLetters { letters: older.take(limit).cloned().collect(), total: self.dead_letters.len() as u64 })
+        let key = |letter: &DeadLetter| (letter.failed_at.as_micros(), letter.id);
+        let older = self.dead_letters.iter().filter(|&letter| start.is_none_or(|at| key(letter) < (at.failed_at, at.id)));
+        let older: Vec<_> = older.cloned().collect();
+        let next = older.get(limit - 1).filter(|_| older.len() > limit);
+        let next = next.map(key).map(|(failed_at, id)| LetterPosition { failed_at, id });
+        let letters = older.into_iter().take(limit).collect();
+        Ok(DeadLetters { letters, total: self.dead_letters.len() as u64, next })
     }
 }

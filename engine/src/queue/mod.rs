@@ -1,6 +1,8 @@
 //! Queues: where an acknowledged batch waits until the store has it.
 
+pub mod imports;
 pub mod local;
+pub mod redis;
 
 /// A place in one shard's log: everything before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]

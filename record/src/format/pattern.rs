@@ -19,7 +19,7 @@ use crate::time_format::{TimeFormat, UnknownDirective};
 /// An expression may be this long: the longest of the usual ones have a tenth of it.
 pub const EXPRESSION_BYTES_MAX: usize = 8 * 1024;
 /// A compiled expression may take this much memory: a few of them are compiled per request.
-const COMPILED_BYTES_MAX: usize = 2 * 1024 * 1024;
+pub(super) const COMPILED_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// Why an expression is no pattern.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -254,6 +254,12 @@ impl Parser for Pattern {
         let captures = self.regex.captures(line).ok_or_else(|| mismatch(self.info.name, "no match", 0))?;
         self.fill(line, &captures, context, out);
         Ok(())
+    }
+
+    /// As [`parse`](Parser::parse): to ask first whether it may be would match twice.
+    fn detect<'a>(&self, line: &'a [u8], context: &Context, out: &mut Fields<'a>) -> Result<&'static str, Malformed> {
+        self.parse(line, context, out)?;
+        Ok(self.info.name)
     }
 }
 

@@ -1,16 +1,21 @@
 //! The second background thread: compaction and retention. It runs at the lowest priority, since nothing waits for it.
+//!
+//! Retention lets whole files go, once all of their rows are too old; days have files of their own, so that this is whole
+//! days at a time. Rows that are too old in a file with younger ones are not shown any more (a snapshot knows the oldest
+//! time that is kept), and go when the file is written anew.
 
 use std::io;
 use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use record::Timestamp;
 
-use super::compact::{CompactError, compact};
+use super::compact::{CompactError, Plan, Written, compact};
 use super::file::DataFile;
 use super::manifest;
 use super::plan::{self, Candidate};
+use super::stats::Compacted;
 use super::worker::Change;
 use super::{Options, Shared, lock};
 use crate::store::{QueryError, Stop};
@@ -97,20 +102,37 @@ impl Shared {
         if lock(&self.state).closing {
             stop.cancel();
         }
+        let began = Instant::now();
+        let compacted = self.compact_until(files, &stop);
+        *lock(&self.compaction) = None;
+        match &compacted {
+            Ok(done) => self.counts.compacted(Compacted { took: began.elapsed(), ..*done }),
+            // A store that closes has not failed.
+            Err(CompactError::Read(QueryError::Cancelled)) => {}
+            Err(_) => self.counts.compaction_failed(began.elapsed()),
+        }
+        compacted.map(|_| ())
+    }
+
+    fn compact_until(&self, files: &[Arc<DataFile>], stop: &Stop) -> Result<Compacted, CompactError> {
         let mut next_name = || manifest::file_name(self.next_file());
         let Options { fitting_percent, steps, .. } = &self.options;
-        let written = compact(&self.dir, files, &mut next_name, *fitting_percent, &stop, steps);
-        *lock(&self.compaction) = None;
+        let plan = Plan { oldest: self.options.oldest_kept(now()), fitting_percent: *fitting_percent, steps };
+        let Written { entries, expired_rows } = compact(&self.dir, files, &mut next_name, &plan, stop)?;
         let mut added = Vec::new();
-        for entry in written? {
+        for entry in entries {
             added.push(Arc::new(DataFile::open(&self.dir, entry).map_err(super::writer::WriteError::from)?));
         }
-        let rows = files.iter().map(|file| file.entry.rows).sum::<u64>();
+        let done = Compacted {
+            rows: files.iter().map(|file| file.entry.rows).sum(),
+            expired_rows,
+            files: files.len() as u64,
+            bytes_read: files.iter().map(|file| file.entry.bytes).sum(),
+            bytes_written: added.iter().map(|file| file.entry.bytes).sum(),
+            took: Duration::ZERO,
+        };
         self.commit(Change { added, removed: files, covered: None, chunks: 0 })?;
-        let mut state = lock(&self.state);
-        state.compactions += 1;
-        state.compacted_rows += rows;
-        Ok(())
+        Ok(done)
     }
 
     /// Lets go of what is older, or more, than is to be kept.
@@ -126,9 +148,10 @@ impl Shared {
             return Ok(());
         }
         let rows = gone.iter().map(|file| file.entry.rows).sum::<u64>();
+        let bytes = gone.iter().map(|file| file.entry.bytes).sum();
         self.commit(Change { added: Vec::new(), removed: &gone, covered: None, chunks: 0 })?;
         tracing::info!("retention: {rows} records in {} files are no longer kept", gone.len());
-        lock(&self.state).expired_rows += rows;
+        self.counts.expired(gone.len() as u64, rows, bytes);
         Ok(())
     }
 }
