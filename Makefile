@@ -9,7 +9,7 @@ RUNNER = $(shell command -v cargo-nextest >/dev/null && echo "nextest run --no-f
 
 OUTAGE_SECONDS ?= 180
 
-.PHONY: test lint docs crash crash-servers soak fuzz bench python tools browser browser-modules
+.PHONY: test lint docs crash crash-servers soak fuzz work bench python tools browser browser-modules figures instructions
 
 test: tools python browser-modules
 	cargo $(RUNNER) --workspace
@@ -76,5 +76,18 @@ soak:
 fuzz:
 	fuzz/run.sh $(SECONDS)
 
+# What bad lines cost, in instructions per byte, short and long, for every format; needs valgrind, and some ten minutes.
+work:
+	cargo build -q --release -p record --example work
+	benches/work.py target/release/examples/work
+
 bench:
 	cargo run --release -- bench $(SCENARIO)
+
+# The figures that README.md and docs/PERFORMANCE_RESULTS.md show, from the newest runs in results/.
+figures:
+	cargo run -q -- bench report --readme
+
+# benches/instructions.toml anew, for the compiler at hand.
+instructions:
+	LOGBOOM_WRITE_INSTRUCTIONS=1 cargo test -q -p engine --test instructions

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
-use crate::config::SETTINGS;
+use crate::config::{SETTINGS, Setting};
 
 /// Takes logs in at the speed of the machine; finds them and shows them live.
 #[derive(Debug, Parser)]
@@ -49,6 +49,11 @@ pub enum Command {
     Fsck(Fsck),
     /// Copy a data folder, in use or not, into one that starts by itself
     Snapshot(Snapshot),
+    /// Bring the Postgres of db_url to this version's schema
+    Migrate(Migrate),
+    /// Look at the records that Postgres has refused, try them again, throw them away
+    #[command(subcommand)]
+    DeadLetters(DeadLetters),
     /// Show the settings in force, and where each came from
     Config(Config),
 }
@@ -192,6 +197,41 @@ pub struct Snapshot {
 }
 
 #[derive(Debug, Args)]
+pub struct Migrate {
+    /// Print it as a script for psql -f, and touch nothing
+    #[arg(long)]
+    pub print: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum DeadLetters {
+    /// Show them as lines of JSON, the last refused first
+    List(ListLetters),
+    /// Store them after all: what was in the way is mended
+    Replay(WhichLetters),
+    /// Throw them away
+    Drop(WhichLetters),
+}
+
+#[derive(Debug, Args)]
+pub struct ListLetters {
+    /// At most this many
+    #[arg(long, default_value_t = 100)]
+    pub limit: usize,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct WhichLetters {
+    /// These, by the `id` of the list
+    #[arg(value_name = "ID")]
+    pub ids: Vec<String>,
+    /// All of them
+    #[arg(long)]
+    pub all: bool,
+}
+
+#[derive(Debug, Args)]
 pub struct Config {
     /// As a logboom.toml that sets every setting to what is in force
     #[arg(long)]
@@ -203,6 +243,10 @@ pub struct Config {
 
 /// Commands that take the flags of settings, besides none at all.
 const WITH_SETTINGS: [&str; 8] = ["serve", "engine", "worker", "api", "doctor", "fsck", "snapshot", "config"];
+
+/// Commands that take one setting of them: where Postgres is.
+const WITH_DB_URL: [&[&str]; 4] =
+    [&["migrate"], &["dead-letters", "list"], &["dead-letters", "replay"], &["dead-letters", "drop"]];
 
 /// Reads the command line; ends the process where it is wrong, or asks for help.
 pub fn parse() -> (Cli, ArgMatches) {
@@ -218,11 +262,25 @@ pub fn command() -> clap::Command {
     for name in WITH_SETTINGS {
         command = command.mut_subcommand(name, with_settings);
     }
+    for path in WITH_DB_URL {
+        command = match path {
+            [name, inner] => command.mut_subcommand(name, |command| command.mut_subcommand(inner, with_db_url)),
+            path => command.mut_subcommand(path[0], with_db_url),
+        };
+    }
     command
 }
 
 fn with_settings(command: clap::Command) -> clap::Command {
-    command.args(SETTINGS.iter().map(|setting| {
+    with_some(command, |_| true)
+}
+
+fn with_db_url(command: clap::Command) -> clap::Command {
+    with_some(command, |setting| setting.key == "db_url")
+}
+
+fn with_some(command: clap::Command, is_wanted: fn(&Setting) -> bool) -> clap::Command {
+    command.args(SETTINGS.iter().filter(|setting| is_wanted(setting)).map(|setting| {
         Arg::new(setting.key)
             .long(setting.flag())
             .value_name(setting.value)

@@ -4,8 +4,10 @@ mod bench;
 mod cli;
 mod client;
 mod config;
+mod dead_letters;
 mod doctor;
 mod generate;
+mod migrate;
 mod parse;
 mod query;
 mod serve;
@@ -40,7 +42,7 @@ fn main() -> ExitCode {
 fn run(cli: &Cli, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let settings = || {
         let levels: Vec<&ArgMatches> =
-            std::iter::once(matches).chain(matches.subcommand().map(|(_, inner)| inner)).collect();
+            std::iter::successors(Some(matches), |outer| outer.subcommand().map(|(_, inner)| inner)).collect();
         let config = Config::load(cli.config.file.as_deref(), &levels)?;
         record::format::install(config.settings.patterns.0.clone());
         Ok::<_, config::ConfigError>(config)
@@ -58,6 +60,8 @@ fn run(cli: &Cli, matches: &ArgMatches) -> Result<ExitCode, Failure> {
         Command::Doctor => doctor::run(&settings()?),
         Command::Fsck(options) => upkeep::fsck(&settings()?.settings, options),
         Command::Snapshot(options) => upkeep::snapshot(&settings()?.settings, options),
+        Command::Migrate(options) => migrate::run(&settings()?.settings, options),
+        Command::DeadLetters(options) => dead_letters::run(&settings()?.settings, options),
         Command::Config(options) => config::print(&settings()?, options),
     }
 }

@@ -152,6 +152,9 @@ pub fn start(config: Config, role: Role) -> Result<Running, StartError> {
     if let (Some(servers), Some(imports)) = (&servers, imports) {
         servers.start_import(imports, move |handed| drop(senders[0].send(Message::Import(handed))));
     }
+    if let Some(servers) = &servers {
+        servers.share(&tail);
+    }
     if let (Some(servers), None) = (&servers, &store) {
         for log in left {
             let dir = log.dir.clone();

@@ -143,9 +143,7 @@ impl Health {
         let (failure, ago) = shard.reading().failure?;
         let is_over = match failure {
             AppendFailure::Failed(_) => false,
-            AppendFailure::NoRoom | AppendFailure::Store(_) => {
-                self.store.as_ref().is_none_or(|store| store.has_room())
-            }
+            AppendFailure::NoRoom | AppendFailure::Store(_) => self.store.as_ref().is_none_or(|store| store.has_room()),
             AppendFailure::QueueFull { .. } | AppendFailure::DiskFull => ago > FAILURE_TOLD_FOR,
             // Told of Postgres itself: the queue takes logs.
             AppendFailure::NoPostgres(_) => true,

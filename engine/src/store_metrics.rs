@@ -6,6 +6,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
 
 use crate::store::parquet::{FAILURES, ParquetStore, Question};
 
@@ -19,10 +20,13 @@ impl std::fmt::Debug for StoreMetrics {
 
 impl Collector for StoreMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let totals = self.0.totals();
+        let (totals, status) = (self.0.totals(), self.0.status());
         let read = totals.read;
+        let compacting =
+            encoder.encode_descriptor("compacting", "1 while files are being compacted", None, MetricType::Gauge)?;
+        ConstGauge::new(i64::from(status.is_compacting)).encode(compacting)?;
         for (name, help, count) in [
-            ("flushes", "Files that were written of what was in memory", self.0.status().flushes),
+            ("flushes", "Files that were written of what was in memory", status.flushes),
             ("compactions", "Compactions that have ended well", totals.compactions),
             ("compaction_failures", "Compactions that failed: the files stay as they were", totals.compaction_failures),
             ("compacted_rows", "Rows that compaction has written anew, each time counted", totals.compacted_rows),

@@ -27,6 +27,9 @@ pub struct Report {
     pub records: Option<Records>,
     /// What a reader must know to judge the figures.
     pub notes: Vec<String>,
+    /// Formats, and the share of their lines that were taken for what they are.
+    #[serde(default)]
+    pub detected: Vec<(String, f64)>,
     /// What all records took on the disk in the end, where that is known.
     #[serde(default)]
     pub stored_bytes: Option<u64>,
@@ -110,6 +113,12 @@ pub struct CeilingFigures {
     /// Requests a second of this client against a server that keeps nothing, and their p50.
     pub null_requests_per_second: Option<f64>,
     pub null_p50_us: Option<u64>,
+    /// `XADD` of the same blocks, where a Redis is used.
+    #[serde(default)]
+    pub xadd_records_per_second: Option<f64>,
+    /// Two `\copy` of the same rows at once, where a Postgres is used.
+    #[serde(default)]
+    pub copy_records_per_second: Option<f64>,
 }
 
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
@@ -211,6 +220,8 @@ impl CeilingFigures {
             sync_1m_us: (&ceilings.sync_1m).into(),
             null_requests_per_second: null.map(|(rate, _)| rate),
             null_p50_us: null.map(|(_, p50)| p50),
+            xadd_records_per_second: None,
+            copy_records_per_second: None,
         }
     }
 }
@@ -255,6 +266,7 @@ impl Report {
             ceilings: None,
             records: None,
             notes: Vec::new(),
+            detected: Vec::new(),
             stored_bytes: None,
             broke: None,
         }
@@ -411,6 +423,11 @@ impl CeilingFigures {
                 thousands(rate),
                 ms(p50)
             )?;
+        }
+        for (name, rate) in [("XADD", self.xadd_records_per_second), ("COPY", self.copy_records_per_second)] {
+            if let Some(rate) = rate {
+                writeln!(out, "    {name:<8} {} records/s of the same blocks", thousands(rate))?;
+            }
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use sonic_rs::PointerNode;
 
-use crate::counter::Counter;
+use crate::counter::{Counter, Sql};
 use crate::http::Client;
 use crate::ledger::{Ledger, Stored};
 use crate::process;
@@ -52,11 +52,24 @@ pub struct Server {
 pub struct Backends {
     pub redis_url: Option<String>,
     pub db_url: Option<String>,
-    /// Theirs, where they are on this machine: what they use is counted with the server's.
+    /// Theirs, where they were started for this run: what they use is counted with the server's.
     pub pids: Vec<u32>,
+    pub psql: Option<PathBuf>,
 }
 
+/// What all partitions take, with their indexes.
+const PARTITIONS_BYTES: &str = "select coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint from pg_class c \
+                                join pg_namespace n on n.oid = c.relnamespace \
+                                where c.relkind = 'r' and n.nspname = 'public' and c.relname like 'logs%'";
+
 impl Backends {
+    /// A Postgres that was started for this run alone.
+    fn fresh_postgres(&self) -> Option<Sql> {
+        let url = self.db_url.clone().filter(|_| !self.pids.is_empty())?;
+        let psql = self.psql.clone()?;
+        Some(Sql { psql, url, count: String::new(), export: String::new(), bytes: PARTITIONS_BYTES.to_owned() })
+    }
+
     pub fn name(&self) -> &'static str {
         match (&self.redis_url, &self.db_url) {
             (None, None) => "embedded",
@@ -71,6 +84,8 @@ impl Backends {
 struct Own {
     child: Child,
     folder: PathBuf,
+    /// Its store, where that is a Postgres that held nothing before.
+    fresh_postgres: Option<Sql>,
 }
 
 impl Server {
@@ -121,7 +136,7 @@ impl Server {
             pids,
             target: Target::Logboom,
             counter: Counter::Target(Target::Logboom),
-            own: Some(Own { child, folder }),
+            own: Some(Own { child, folder, fresh_postgres: backends.fresh_postgres() }),
         };
         let began = Instant::now();
         loop {
@@ -246,7 +261,10 @@ impl Server {
             (Counter::Lines(lines), _) => fs::metadata(&lines.path).ok().map(|metadata| metadata.len()),
             (Counter::Target(_), Some(own)) => {
                 own.stop();
-                Some(size_of(&own.folder.join("data")))
+                match &own.fresh_postgres {
+                    Some(sql) => sql.number(&sql.bytes).ok(),
+                    None => Some(parquet_bytes(&own.folder.join("data/store"))),
+                }
             }
             (Counter::Target(_), None) => None,
         }
@@ -289,13 +307,9 @@ fn is_in_memory(folder: &Path) -> bool {
     rustix::fs::statfs(folder).is_ok_and(|stat| stat.f_type as u64 == TMPFS)
 }
 
-fn size_of(folder: &Path) -> u64 {
-    let Ok(entries) = fs::read_dir(folder) else { return 0 };
-    entries
-        .flatten()
-        .map(|entry| match entry.file_type() {
-            Ok(kind) if kind.is_dir() => size_of(&entry.path()),
-            _ => entry.metadata().map_or(0, |metadata| metadata.len()),
-        })
-        .sum()
+/// What the store's files take; room that it keeps in reserve is no record's.
+fn parquet_bytes(store: &Path) -> u64 {
+    let files = fs::read_dir(store).into_iter().flatten().flatten();
+    let parquet = files.filter(|entry| entry.path().extension().is_some_and(|ending| ending == "parquet"));
+    parquet.filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.len()).sum()
 }

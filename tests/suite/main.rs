@@ -5,6 +5,7 @@ mod harness;
 
 mod apart;
 mod bad_input;
+mod bench;
 mod browser;
 mod commands;
 mod crash;

@@ -85,7 +85,8 @@ impl Feed {
     pub fn start(filter: &Filter, tail: &Tail) -> Feed {
         let frames = broadcast::Sender::new(FRAMES_MAX);
         let takes_all = *filter == Filter::default();
-        let task = tokio::spawn(run(tail.subscribe_for(filter), filter.matcher(), takes_all, frames.clone())).abort_handle();
+        let task =
+            tokio::spawn(run(tail.subscribe_for(filter), filter.matcher(), takes_all, frames.clone())).abort_handle();
         Feed { frames, task }
     }
 

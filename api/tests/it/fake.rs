@@ -3,8 +3,8 @@
 use std::sync::{Arc, Condvar, Mutex};
 
 use engine::store::{
-    ContextRows, Counts, DeadLetter, DeadLetters, FacetField, Facets, Histogram, LetterPosition, Page, Position, QueryError, ReadStats,
-    Reader, RowBuf, Stop,
+    ContextRows, Counts, DeadLetter, DeadLetters, FacetField, Facets, Histogram, LetterPosition, Page, Position,
+    QueryError, ReadStats, Reader, RowBuf, Stop,
 };
 use record::{BatchBuilder, Context, Fields, Filter, Id, IdSource, Level, LogRecord, Row, Rows, Text, Timestamp, Zone};
 
@@ -204,7 +204,8 @@ impl Reader for Fake {
     ) -> Result<DeadLetters, QueryError> {
         self.enter(stop)?;
         let key = |letter: &DeadLetter| (letter.failed_at.as_micros(), letter.id);
-        let older = self.dead_letters.iter().filter(|&letter| start.is_none_or(|at| key(letter) < (at.failed_at, at.id)));
+        let older =
+            self.dead_letters.iter().filter(|&letter| start.is_none_or(|at| key(letter) < (at.failed_at, at.id)));
         let older: Vec<_> = older.cloned().collect();
         let next = older.get(limit - 1).filter(|_| older.len() > limit);
         let next = next.map(key).map(|(failed_at, id)| LetterPosition { failed_at, id });

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
-use super::redis::{RedisSide, leave, take_options};
+use super::redis::{RedisSide, take_options};
 use super::{RETRY_MAX, RETRY_MIN};
 use crate::handover::Handed;
 use crate::ingest::AppendFailure;
@@ -65,19 +65,19 @@ impl Import {
                     // The queue is full, or the disk is: Redis keeps them meanwhile.
                     Ok(Err(_)) => self.sleep(&mut pause).await,
                     // The shard has stopped.
-                    Err(_) => return leave(consumer, &taken).await,
+                    Err(_) => return consumer.leave(taken).await,
                 }
                 new.retain(|batch| !self.known.has(batch));
             }
             if *self.stopping.borrow() && !new.iter().all(|batch| self.known.has(batch)) {
-                return leave(consumer, &taken).await;
+                return consumer.leave(taken).await;
             }
             pause = RETRY_MIN;
             if let Err(error) = consumer.done(&taken).await {
                 self.redis.known.failed(&error.to_string());
             }
         }
-        leave(consumer, &[]).await;
+        consumer.leave(Vec::new()).await;
     }
 
     async fn sleep(&mut self, pause: &mut Duration) {

@@ -57,7 +57,7 @@ impl Collector for ServersMetrics {
                 ("postgres_transactions", "Transactions that were committed", &c.transactions),
                 ("postgres_rows", "Records stored in Postgres", &c.rows),
                 ("postgres_known_batches", "Batches that had been stored before", &c.known_batches),
-                ("postgres_stored_before_rows", "Records whose key was there before", &c.rows_stored_before),
+                ("postgres_stored_before_rows", "Records whose key was there before", &c.stored_before_rows),
                 ("postgres_dead_letters", "Records that Postgres refused: see /dead-letters", &c.dead_letters),
                 ("postgres_terminated_holders", "Backends that held a batch too long", &c.terminated_holders),
                 ("postgres_retries", "Transactions that were tried again", &c.retries),
@@ -74,8 +74,14 @@ impl Collector for ServersMetrics {
             }
         }
         if let Some(status) = self.0.redis.as_ref().and_then(|side| side.status()) {
-            for (name, help, value) in status.gauges() {
-                ConstGauge::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
+            for (name, help, value) in [
+                ("redis_entries", "Batches in Redis that are not stored yet", status.depth()),
+                ("redis_pending", "Batches that a worker has and has not stored yet", status.pending()),
+                ("redis_set_aside_entries", "Entries in logboom:set-aside", status.set_aside),
+                ("redis_used_memory_bytes", "Memory of the Redis server", status.used_memory.unwrap_or(0)),
+            ] {
+                let gauge = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+                ConstGauge::new(value as i64).encode(gauge)?;
             }
         }
         Ok(())

@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use record::Batch;
+use record::{Batch, Id};
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -34,6 +34,8 @@ pub use redis::RedisSide;
 use crate::config::Config;
 use crate::handover::{Handed, Handover};
 use crate::queue::LogPosition;
+use crate::queue::redis as queue;
+use crate::tail::Tail;
 use crate::queue::imports::Imports;
 use crate::store::Reader;
 use crate::store::postgres::upkeep::{self, UpkeepOptions};
@@ -51,6 +53,8 @@ const RETRY_MAX: Duration = Duration::from_secs(5);
 const MEET_MAX: Duration = Duration::from_secs(5);
 /// A stop waits so long for what is under way with the servers.
 const STOP_MAX: Duration = Duration::from_secs(10);
+/// Records that a shard shows to other processes: more than anyone can read, and little for Redis.
+const TAIL_ROWS_PER_SECOND_MAX: u64 = 2_000;
 /// Connections that commit for `POST /data/`: while one waits for its COMMIT, the next group is copied.
 const DIRECT_WRITERS: usize = 2;
 
@@ -97,6 +101,8 @@ pub struct Servers {
     pub redis: Option<Arc<RedisSide>>,
     pub postgres: Option<Arc<PostgresSide>>,
     direct: Handover<Result<(), String>>,
+    /// Tells its own records from those of others.
+    process: Id,
     stopping: watch::Sender<bool>,
     /// What a stop waits for.
     working: Mutex<Vec<JoinHandle<()>>>,
@@ -121,6 +127,7 @@ impl Servers {
             redis: redis.map(|target| Arc::new(RedisSide::new(target, &config))),
             postgres: postgres.map(|target| Arc::new(PostgresSide::new(target, &config))),
             direct,
+            process: crate::clock::id_source().next(crate::clock::now()),
             stopping: watch::Sender::new(false),
             working: Mutex::default(),
             config,
@@ -276,6 +283,24 @@ impl Servers {
         let mut stopping = self.stopping.subscribe();
         let stop = async move { drop(stopping.wait_for(|stopping| *stopping).await) };
         self.work(upkeep::run(postgres.target.clone(), options, postgres.counters.clone(), stop));
+    }
+
+    /// Shows the records of other processes in `tail`, as far as somebody watches for them.
+    pub fn watch(&self, tail: &Tail) {
+        if let Some(redis) = &self.redis {
+            let (target, counters) = (redis.target.clone(), redis.counters.clone());
+            self.runtime.spawn(queue::watch::announce(target, tail.clone(), self.process, counters));
+        }
+    }
+
+    /// The same, and shows the records of `tail` in other processes.
+    pub fn share(&self, tail: &Tail) {
+        self.watch(tail);
+        if let Some(redis) = &self.redis {
+            let (target, counters) = (redis.target.clone(), redis.counters.clone());
+            let rows_max = TAIL_ROWS_PER_SECOND_MAX * self.config.shards as u64;
+            self.runtime.spawn(queue::watch::publish(target, tail.clone(), self.process, rows_max, counters));
+        }
     }
 
     fn work(&self, work: impl Future<Output = ()> + Send + 'static) {

@@ -42,7 +42,8 @@ impl PostgresSide {
     /// Brings the schema to this version.
     pub async fn migrate(&self) -> Result<(), PostgresError> {
         migrate(&self.target).await?;
-        self.known.found(self.target.shown(), Vec::new());
+        let found = self.target.inspect().await?;
+        self.known.found(found.to_string(), found.remarks());
         self.known.works();
         Ok(())
     }

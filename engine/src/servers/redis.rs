@@ -11,7 +11,7 @@ use super::known::Known;
 use crate::config::{Config, RedisRequire};
 use crate::handover::Handed;
 use crate::queue::redis::{
-    Consumer, Counters, Durability, PushOptions, Pusher, RedisError, Status, TakeOptions, Taken, Target, status,
+    Counters, Durability, PushOptions, Pusher, RedisError, Status, TakeOptions, Target, status,
 };
 
 /// Between two looks at what Redis holds.
@@ -153,11 +153,4 @@ impl RedisSide {
 
 pub fn take_options(streams: u16, name: &str, claim_after: Duration) -> TakeOptions {
     TakeOptions { streams, name: name.to_owned(), claim_after, prefix: PREFIX.to_owned() }
-}
-
-/// A graceful end: what is not stored is another's at once.
-pub async fn leave(mut consumer: Consumer, taken: &[Taken]) {
-    if let Err(error) = consumer.leave(taken).await {
-        tracing::warn!("what this worker held is given to another only after claim_after: {error}");
-    }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::postgres::PostgresSide;
-use super::redis::{RedisSide, leave, take_options};
+use super::redis::{RedisSide, take_options};
 use super::{RETRY_MAX, RETRY_MIN};
 use crate::queue::redis::{Consumer, Taken};
 use crate::store::postgres::{StoreError, Writer};
@@ -68,11 +68,11 @@ impl Worker {
                 }
             }
         }
-        leave(consumer, &held.map(|held| held.taken).unwrap_or_default()).await;
+        consumer.leave(held.map(|held| held.taken).unwrap_or_default()).await;
     }
 
     /// Stores what was taken, however long Postgres is away. Gives back what others hold, or what a stop came before.
-    async fn store(&mut self, consumer: &mut Consumer, writer: &mut Writer, taken: Vec<Taken>) -> Option<Held> {
+    async fn store(&mut self, consumer: &mut Consumer, writer: &mut Writer, mut taken: Vec<Taken>) -> Option<Held> {
         let mut pause = RETRY_MIN;
         let mut renewed = Instant::now();
         loop {
@@ -106,7 +106,8 @@ impl Worker {
                     if renewed.elapsed() > self.claim_after / 3 {
                         renewed = Instant::now();
                         // What cannot be renewed may be another's by now: that one stores it, and so may this.
-                        if let Ok(0) = consumer.renew(&taken).await {
+                        taken = consumer.renew(taken).await;
+                        if taken.is_empty() {
                             return None;
                         }
                     }

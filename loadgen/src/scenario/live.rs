@@ -24,7 +24,7 @@ const VIEWERS: usize = 20;
 const VIEWER_TURNS: [usize; 12] = [0, VIEWERS, VIEWERS, 0, 0, VIEWERS, VIEWERS, 0, 0, VIEWERS, VIEWERS, 0];
 const VIEWER_RECORDS: u64 = 1_000_000;
 /// No turn is to write or tidy files beside another: rows stay in memory, and each turn has a server of its own.
-const KEEP_IN_MEMORY: [&str; 2] = ["--flush-bytes=2GiB", "--flush-age=1h"];
+const KEEP_IN_MEMORY: [&str; 3] = ["--memory-bytes-max=3GiB", "--flush-bytes=2GiB", "--flush-age=1h"];
 const TAIL_CONNECTIONS: usize = 16;
 const TAIL_PER_SECOND: f64 = 1_000.0;
 /// The last frames come a moment after the last answer.

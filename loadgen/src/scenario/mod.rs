@@ -131,6 +131,12 @@ impl Scenario {
         }
     }
 
+    /// Whether a target has what it asks for.
+    pub fn fits(self, target: Target) -> bool {
+        let asks = [Scenario::Parse, Scenario::TailLatency, Scenario::Viewers, Scenario::Query, Scenario::Drain];
+        target == Target::Logboom || !asks.contains(&self)
+    }
+
     /// What it measures, in a line.
     pub fn title(self) -> &'static str {
         match self {
@@ -158,6 +164,11 @@ pub fn run(scenario: Scenario, options: &Options) -> Result<Report, ScenarioErro
         // It measures this tool alone.
         _ if scenario == Scenario::Generator => Server::at(String::new(), None, options.target),
         Some((authority, pid)) => Server::at(authority.clone(), *pid, options.target),
+        None if scenario == Scenario::Drain => {
+            let mut options = options.clone();
+            options.server_arguments.extend(long::FLUSH_SOON.map(str::to_owned));
+            options.start_server()?
+        }
         None => options.start_server()?,
     };
     let mut report = run_on(scenario, &server, options);
@@ -251,7 +262,24 @@ impl Run<'_> {
             }
             _ => None,
         };
-        self.report.ceilings = Some(CeilingFigures::new(&ceilings, null));
+        let mut figures = CeilingFigures::new(&ceilings, null);
+        let Backends { redis_url, db_url, .. } = &self.options.backends;
+        if redis_url.is_some() || db_url.is_some() {
+            let batches = ceiling::servers::batches(&prepared.bodies().collect::<Vec<_>>());
+            if let Some(url) = redis_url {
+                match ceiling::servers::xadd(url, &batches) {
+                    Ok(rate) => figures.xadd_records_per_second = Some(rate),
+                    Err(error) => self.report.note(format!("what Redis takes at most is not known: {error}")),
+                }
+            }
+            if let Some(url) = db_url {
+                match ceiling::servers::copy(url, &batches, &self.options.out) {
+                    Ok(rate) => figures.copy_records_per_second = Some(rate),
+                    Err(error) => self.report.note(format!("what Postgres takes at most is not known: {error}")),
+                }
+            }
+        }
+        self.report.ceilings = Some(figures);
         Ok(())
     }
 

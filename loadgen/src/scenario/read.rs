@@ -94,8 +94,11 @@ impl Run<'_> {
     }
 
     pub(super) fn parse(&mut self) -> Result<(), ScenarioError> {
-        let found = self.detected()?;
-        self.report.note(found);
+        self.report.detected = self.detected()?;
+        let found: Vec<String> =
+            self.report.detected.iter().map(|(name, share)| format!("{name} {:.1} %", share * 100.0)).collect();
+        let lines = thousands(DETECTED_LINES as f64);
+        self.report.note(format!("formats detected, of {lines} lines each: {}", found.join(", ")));
         let connections = self.options.connections.unwrap_or(PARSE_CONNECTIONS);
         let form = Form {
             path: PARSE_TARGET,
@@ -128,7 +131,7 @@ impl Run<'_> {
     }
 
     /// How many lines of each format are taken for what they are.
-    fn detected(&self) -> Result<String, ScenarioError> {
+    fn detected(&self) -> Result<Vec<(String, f64)>, ScenarioError> {
         let mut client = Client::connect(&self.server.authority).map_err(crate::drive::LoadError::Broken)?;
         let mut found = Vec::new();
         for format in Format::ALL {
@@ -140,9 +143,9 @@ impl Run<'_> {
             let answer = client.post(PARSE_TARGET, PARSE_TYPE, &body).map_err(crate::drive::LoadError::Broken)?;
             let text = answer.text().map_err(crate::drive::LoadError::Broken)?;
             let count = text.matches(&format!("\"format\":\"{}\"", format.name())).count();
-            found.push(format!("{} {:.1} %", format.name(), count as f64 * 100.0 / DETECTED_LINES as f64));
+            found.push((format.name().to_owned(), count as f64 / DETECTED_LINES as f64));
         }
-        Ok(format!("formats detected, of {} lines each: {}", thousands(DETECTED_LINES as f64), found.join(", ")))
+        Ok(found)
     }
 }
 

@@ -35,6 +35,7 @@ pub static COMMON: FormatInfo = FormatInfo {
         "metadata.status",
         "metadata.bytes",
         "metadata.extra",
+        "metadata.nanos",
     ],
     specification: "https://httpd.apache.org/docs/2.4/logs.html#common",
 };
@@ -61,6 +62,7 @@ pub static COMBINED: FormatInfo = FormatInfo {
         "metadata.referer",
         "metadata.user_agent",
         "metadata.extra",
+        "metadata.nanos",
     ],
     specification: "https://httpd.apache.org/docs/2.4/logs.html#combined",
 };
@@ -110,7 +112,8 @@ fn near_bracket(line: &[u8]) -> Option<usize> {
 fn time_bracket(line: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {
-        let bracket = find(line, at, b'[')?;
+        // Mostly it is further away than `find` looks before it calls this.
+        let bracket = at + memchr::memchr(b'[', line.get(at..)?)?;
         match line.get(bracket + 1..)? {
             [d, _, b'/', _, _, _, b'/', ..] if d.is_ascii_digit() => return Some(bracket),
             [b'-', b']', ..] => return Some(bracket),
@@ -140,6 +143,9 @@ fn parse_either<'a>(
         let (civil, length) = scan_clf(&line[at..]).ok_or(("a broken time", at))?;
         let instant = civil.resolve(context.zone).ok_or(("a time outside 1970 to 9999", at))?;
         out.timestamp = Some(instant.timestamp);
+        if instant.nanos > 0 {
+            out.meta.int("nanos", i64::from(instant.nanos));
+        }
         at += length;
     }
     if line.get(at..at + 3) != Some(b"] \"") {
@@ -215,9 +221,10 @@ impl<'a> Head<'a> {
     /// Whether it is the head of these logs alone, and not that of syslog or of another log with an access line in it.
     fn is_beyond_doubt(&self, line: &[u8]) -> bool {
         let is_host = |text: &[u8]| word_end(text, 0, NO_HOST) == text.len();
-        let is_host_list = |text: &[u8]| text.split(|&b| b == b',').all(|client| is_host(client.trim_ascii_start()));
+        let is_host_list =
+            |text: &[u8]| is_host(text) || text.split(|&b| b == b',').all(|client| is_host(client.trim_ascii_start()));
         let begins_with_time = match line[0] {
-            b'0'..=b'9' => scan_iso(line).is_some(),
+            b'0'..=b'9' => matches!(line.get(4), Some(b'-' | b'/')) && scan_iso(line).is_some(),
             b'A'..=b'Z' => scan_bsd(line).is_some(),
             _ => false,
         };

@@ -28,6 +28,8 @@ pub static INFO: FormatInfo = FormatInfo {
         "metadata.port",
         "metadata.code",
         "metadata.referer",
+        "metadata.severity",
+        "metadata.nanos",
     ],
     specification: "https://httpd.apache.org/docs/2.4/mod/core.html#errorlogformat",
 };
@@ -112,11 +114,11 @@ fn fill_from_text(text: &[u8], out: &mut Fields) {
     if let Some(code) = code(rest) {
         out.meta.text("code", code);
     }
-    if let Some(at) = memchr::memmem::rfind(text, b", referer: ") {
-        let referer = &text[at + 11..];
-        if !referer.contains(&b' ') {
-            out.meta.text_unless_nil("referer", referer);
-        }
+    // A referer has no blanks: it is the last word.
+    if let Some(blank) = memchr::memrchr(b' ', text)
+        && text[..blank].ends_with(b", referer:")
+    {
+        out.meta.text_unless_nil("referer", &text[blank + 1..]);
     }
 }
 

@@ -162,6 +162,31 @@ mod tests {
     }
 
     #[test]
+    fn every_field_is_listed() {
+        let more = [
+            "[Wed Oct 11 14:32:52.123456789 2000] [ssl:trace3] [pid 7:tid 8] [client 10.0.4.17:443] AH00128: x, referer: http://x/",
+            r#"www.example.com 10.0.0.1 id ann [10/Oct/2000:13:55:36.123456789 +0000] "GET / HTTP/1.1" 200 5 "-" "-" 0.1"#,
+            r#"10.0.0.1 id ann [10/Oct/2000:13:55:36.123456789 +0000] "GET / HTTP/1.1" 200 5 0.1"#,
+            r#"2025/11/11 16:00:00 [error] 1#1: *1 x, client: c, server: s, request: "r", upstream: "u", host: "h", referrer: "r""#,
+            "<189>45: Mar  1 18:46:11.123456789: %SYS-5-CONFIG_I: Configured",
+            r#"<46>Jan  6 15:33:03 host rsyslogd[7]: [origin software="rsyslogd"] start"#,
+            "2025-11-11T16:00:00.184675702Z stdout P goes on",
+            "2025-11-11T16:00:00.184675702Z some text",
+            r#"{"log":"goes on","stream":"stderr","attrs":{"tag":"x"},"time":"2025-11-11T16:00:00.123456789Z"}"#,
+        ];
+        for line in registry().iter().map(|parser| parser.info().example).chain(more) {
+            let record = read(line.as_bytes(), Mode::Auto, false).unwrap();
+            let (format, rest) = record.split_once(' ').unwrap();
+            let fields = by_name(format).unwrap().info().fields;
+            let metadata = &rest[rest.rfind(" {\"").map_or(rest.len() - 2, |at| at + 1)..];
+            for member in sonic_rs::to_object_iter(metadata) {
+                let key = format!("metadata.{}", member.unwrap().0);
+                assert!(fields.iter().any(|field| *field == key || *field == "metadata.*"), "{format}: {key}");
+            }
+        }
+    }
+
+    #[test]
     fn formats_that_take_turns_are_each_found() {
         let context = Context::new(testing::RECEIVED, &crate::Zone::UTC);
         let mut parser = LineParser::new();

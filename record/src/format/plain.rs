@@ -14,7 +14,7 @@ pub static INFO: FormatInfo = FormatInfo {
     name: "plain",
     title: "Plain text: what fits no other format",
     example: "2025-11-11 16:00:00,123 [main] WARN  com.example.Pool - 3 connections left",
-    fields: &["timestamp", "level", "message"],
+    fields: &["timestamp", "level", "message", "metadata.nanos"],
     specification: "none: any bytes are taken",
 };
 
@@ -134,9 +134,9 @@ fn leading_level(text: &[u8], after_time: bool) -> Option<Level> {
     let mut at = 0;
     for word_number in 0..WORDS_MAX {
         loop {
-            at = skip_colours(head, at);
             match head.get(at) {
                 Some(b' ' | b'\t' | b'|' | b'-' | b':' | b',' | b';') => at += 1,
+                Some(0x1b) if skip_colours(head, at) > at => at = skip_colours(head, at),
                 _ => break,
             }
         }
@@ -159,7 +159,8 @@ fn leading_level(text: &[u8], after_time: bool) -> Option<Level> {
 
 fn level_word(word: &[u8], is_first: bool, after_time: bool) -> Option<Level> {
     // `2025-11-11T16:00:00Z level=error …`
-    if let Some(equals) = memchr(b'=', word)
+    if after_time
+        && let Some(equals) = memchr(b'=', word)
         && LEVELS.contains(&slot(&word[..equals]).unwrap_or(METADATA))
     {
         let value = &word[equals + 1..];

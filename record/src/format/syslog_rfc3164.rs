@@ -58,7 +58,8 @@ impl Parser for Rfc3164 {
     }
 
     fn detect<'a>(&self, line: &'a [u8], context: &Context, out: &mut Fields<'a>) -> Result<&'static str, Malformed> {
-        if !self.may_be(line) {
+        // Where a priority begins it, the version that may follow is looked for once that has been read.
+        if line.first() != Some(&b'<') && !self.may_be(line) {
             return Err(mismatch(INFO.name, NOT_AT_ITS_HEAD, 0));
         }
         match parse(line, context, true, out) {
@@ -76,6 +77,9 @@ fn parse<'a>(
 ) -> Result<(), (&'static str, usize)> {
     let mut at = 0;
     let has_priority = match priority(line) {
+        Some((_, after)) if detecting && syslog_rfc5424::is_version_at(line, after) => {
+            return Err(("the version of RFC 5424 after the priority", after));
+        }
         Some((priority, after)) => {
             fill_priority(priority, out);
             at = skip_blanks(line, after);

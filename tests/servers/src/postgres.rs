@@ -1,5 +1,6 @@
 //! A Postgres: made from a template that is initialised once for all tests, stopped and started again at will.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -70,18 +71,57 @@ impl Postgres {
     }
 
     pub fn sql_as(&self, role: &str, database: &str, sql: &str) -> String {
+        self.psql(role, database, "-c", sql.as_ref())
+    }
+
+    /// Runs a file of SQL in the database of the logs as their owner: `psql -f`.
+    pub fn sql_file(&self, file: &Path) -> String {
+        self.psql(ROLE, DATABASE, "-f", file.as_ref())
+    }
+
+    fn psql(&self, role: &str, database: &str, flag: &str, what: &OsStr) -> String {
         let output = Command::new(program("psql", &folders()))
             .args(["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-U", role, "-d", database])
-            .args(["-p", &self.port.to_string(), "-c", sql])
+            .args(["-p", &self.port.to_string(), flag])
+            .arg(what)
             .env("PGPASSWORD", PASSWORD)
             .output()
             .expect("psql starts");
-        assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{what:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
     }
 
     pub fn is_running(&self) -> bool {
         self.is_running
+    }
+
+    /// Changes settings of the running server, as `"fsync = off"`; what a reload cannot change needs
+    /// [`with`](Postgres::with).
+    pub fn set(&self, setting: &str) {
+        self.sql_as("postgres", "postgres", &format!("ALTER SYSTEM SET {setting}"));
+        self.sql_as("postgres", "postgres", "SELECT pg_reload_conf()");
+    }
+
+    /// A setting for the next [`start`](Postgres::start), as `"ssl=on"`.
+    pub fn set_option(&mut self, setting: &str) {
+        self.options.push(setting.to_owned());
+    }
+
+    /// Gives a file to the user that the server runs as, who alone may read it: what it asks of a private key.
+    pub fn own(&self, file: &Path) {
+        if let Some((user, group)) = unprivileged() {
+            give_to(file, user, group);
+        }
+        let only_owner = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(file, only_owner).expect("its owner may change it");
+    }
+
+    /// Who may come in and how: lines of `pg_hba.conf`, in the place of those that trust everybody.
+    pub fn set_access(&self, lines: &str) {
+        // A reload replaces the rules as a whole, for connections from then on.
+        std::fs::write(self.folder.path().join("data/pg_hba.conf"), lines).expect("pg_hba.conf");
+        let reloaded = self.pg_ctl().arg("reload").status();
+        assert!(reloaded.expect("pg_ctl starts").success());
     }
 
     pub fn start(&mut self) {

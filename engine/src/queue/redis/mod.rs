@@ -42,8 +42,10 @@ mod error;
 mod line;
 pub mod push;
 mod reply;
+pub mod status;
 pub mod take;
 pub mod target;
+pub mod watch;
 
 #[cfg(test)]
 mod tests;
@@ -51,9 +53,12 @@ mod tests;
 pub use counters::{Counters, Failure, Side};
 pub use error::RedisError;
 pub use push::{PushOptions, Pusher};
+pub use status::{Status, status};
 pub use take::{Consumer, TakeOptions, Taken};
 pub use target::{Durability, Found, Target};
 
+/// What every key begins with, unless a test wants otherwise.
+const PREFIX: &str = "logboom";
 /// The consumer group of all workers.
 const GROUP: &str = "store";
 /// The field of an entry that holds the batch's frame.

@@ -17,8 +17,11 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use super::counters::{Counters, Side, add};
-use super::{FIELD, Keys, RedisError, Target};
+use super::{FIELD, Keys, PREFIX, RedisError, Target};
 
+/// A batch that is not in by then goes elsewhere. A Redis that is well answers within milliseconds, and one that
+/// rewrites its file, or whose disk is busy, within a second.
+const TIMEOUT: Duration = Duration::from_secs(3);
 /// Between two attempts to connect: soon enough that nobody notices, seldom enough for a log of refusals.
 const RETRY_MIN: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(1);
@@ -37,6 +40,12 @@ pub struct PushOptions {
     pub timeout: Duration,
     /// What every key begins with.
     pub prefix: String,
+}
+
+impl PushOptions {
+    pub fn new(streams: u16, wait_replicas: u32) -> PushOptions {
+        PushOptions { streams, wait_replicas, timeout: TIMEOUT, prefix: PREFIX.to_owned() }
+    }
 }
 
 /// A handle to push with. Clones share the connection.
@@ -96,6 +105,11 @@ impl Pusher {
         outcomes
     }
 
+    #[cfg(test)]
+    pub(super) fn inner_failure(&self) -> Option<RedisError> {
+        self.inner.counters.failure(Side::Push).map(|failure| failure.error)
+    }
+
     async fn send(&self, batches: &[Batch]) -> Result<Vec<Result<(), RedisError>>, RedisError> {
         let inner = &*self.inner;
         let deadline = Instant::now() + inner.options.timeout;
@@ -103,7 +117,7 @@ impl Pusher {
             Ok(up) => up?,
             Err(_) => return Err(inner.late()),
         };
-        let pipeline = inner.pipeline(batches);
+        let (pipeline, bytes) = inner.pipeline(batches);
         let answered = timeout_at(deadline, pipeline.query_async(&mut up.connection)).await;
         let answers: Vec<RedisResult<Value>> = match answered {
             Ok(Ok(answers)) => answers,
@@ -125,6 +139,8 @@ impl Pusher {
         if let Some(replicas) = answers.next() {
             inner.judge_replicas(replicas, &mut outcomes);
         }
+        let taken = outcomes.iter().zip(bytes).filter(|(outcome, _)| outcome.is_ok());
+        add(&inner.counters.pushed_bytes, taken.map(|(_, bytes)| bytes).sum());
         if outcomes.contains(&Err(RedisError::ReadOnly)) && up.since.elapsed() > READ_ONLY_KEPT {
             self.leave(&up);
         }
@@ -240,11 +256,13 @@ impl Inner {
         RedisError::Away(format!("{} did not answer within {:?}", self.target.shown(), self.options.timeout))
     }
 
-    fn pipeline(&self, batches: &[Batch]) -> redis::Pipeline {
+    /// The commands, and the bytes of each batch.
+    fn pipeline(&self, batches: &[Batch]) -> (redis::Pipeline, Vec<usize>) {
+        let mut bytes = Vec::with_capacity(batches.len());
         let mut pipeline = redis::Pipeline::with_capacity(batches.len() + 1);
         for batch in batches {
             let frame = batch.pack();
-            add(&self.counters.pushed_bytes, frame.len());
+            bytes.push(frame.len());
             // A batch names its part itself, so that it comes to the same stream however often it is sent.
             let stream = batch.header().part.rem_euclid(self.options.streams.max(1) as i16) as u16;
             pipeline.cmd("XADD").arg(self.keys.stream(stream)).arg("*").arg(FIELD).arg(&frame[..]);
@@ -254,7 +272,7 @@ impl Inner {
             pipeline.cmd("WAIT").arg(self.options.wait_replicas).arg(wait.max(1));
         }
         pipeline.ignore_errors();
-        pipeline
+        (pipeline, bytes)
     }
 
     /// What WAIT answered is about all XADDs before it.

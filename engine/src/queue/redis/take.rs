@@ -28,7 +28,7 @@ use super::aside::{Foreign, set_aside};
 use super::counters::{Counters, add};
 use super::line::Line;
 use super::reply::{self, Entry};
-use super::{GROUP, Keys, RedisError, Target};
+use super::{GROUP, Keys, PREFIX, RedisError, Target};
 
 /// A call that finds nothing returns after this, so that its worker can look whether it should stop.
 const EMPTY_MAX: Duration = Duration::from_secs(1);
@@ -42,6 +42,8 @@ const HELD_BYTES_MAX: usize = 32 * 1024 * 1024;
 const SWEEP_ENTRIES_MAX: usize = 128;
 /// How often dead workers' entries are looked for; a graceful stop counts on it.
 const CLAIM_EVERY_MAX: Duration = Duration::from_secs(1);
+/// Entries of one answer, when a stop asks what it has to hand back.
+const HANDED_BACK_AT_ONCE: usize = 1_000;
 /// How often consumers that are gone are looked for, and what makes one: nobody hangs that long and comes back.
 const TIDY_EVERY: Duration = Duration::from_secs(600);
 const DEAD_AFTER: Duration = Duration::from_secs(3600);
@@ -60,6 +62,12 @@ pub struct TakeOptions {
     pub claim_after: Duration,
     /// What every key begins with.
     pub prefix: String,
+}
+
+impl TakeOptions {
+    pub fn new(streams: u16, name: String, claim_after: Duration) -> TakeOptions {
+        TakeOptions { streams, name, claim_after, prefix: PREFIX.to_owned() }
+    }
 }
 
 /// A batch that this worker has to store.
@@ -172,40 +180,78 @@ impl Consumer {
     }
 
     /// Says that this worker is at it still, so that no other claims what it holds: every third of `claim_after`, for as
-    /// long as it waits. Returns how many of these are pending still: the others were stored by another worker.
-    pub async fn renew(&mut self, taken: &[Taken]) -> Result<usize, RedisError> {
+    /// long as it waits. Gives back those that are pending still: the others were stored by another worker. When Redis
+    /// does not answer, all of them: nobody knows.
+    pub async fn renew(&mut self, taken: Vec<Taken>) -> Vec<Taken> {
         let mut pipeline = redis::pipe();
-        for (stream, entries) in by_stream(taken.iter().chain(&self.ready)) {
+        let held = by_stream(taken.iter().chain(&self.ready));
+        for (&stream, entries) in &held {
             let claim = pipeline.cmd("XCLAIM").arg(self.keys.stream(stream)).arg(GROUP).arg(&self.options.name);
-            claim.arg(0).arg(&entries).arg("JUSTID");
+            claim.arg(0).arg(entries).arg("JUSTID");
         }
-        let streams: Vec<u16> = by_stream(taken.iter().chain(&self.ready)).into_keys().collect();
+        let streams: Vec<u16> = held.into_keys().collect();
+        let Ok(answers) = self.line.ask(&mut pipeline).await else { return taken };
         let mut pending = HashSet::new();
-        for (stream, ids) in streams.into_iter().zip(self.line.ask(&mut pipeline).await?) {
+        for (stream, ids) in streams.into_iter().zip(answers) {
             let ids = reply::array(ids).unwrap_or_default().into_iter().filter_map(reply::text);
             pending.extend(ids.map(|entry| (stream, entry)));
         }
-        Ok(taken.iter().filter(|one| pending.contains(&(one.stream, one.entry.clone()))).count())
+        let (ours, gone): (Vec<Taken>, Vec<Taken>) =
+            taken.into_iter().partition(|one| pending.contains(&(one.stream, one.entry.clone())));
+        for one in gone {
+            self.held.remove(&(one.stream, one.entry));
+        }
+        ours
     }
 
-    /// A graceful stop: what is not stored goes to another worker within a second, and the consumer is deleted.
-    pub async fn leave(&mut self, not_done: &[Taken]) -> Result<(), RedisError> {
-        let mut pipeline = redis::pipe();
-        let returned = not_done.len() + self.ready.len();
-        for (stream, entries) in by_stream(not_done.iter().chain(&self.ready)) {
-            let claim = pipeline.cmd("XCLAIM").arg(self.keys.stream(stream)).arg(GROUP).arg(&self.options.name);
-            // As if nobody had looked at them for long: the next claim of any consumer takes them.
-            let idle = self.options.claim_after.as_millis() as u64 + 1;
-            claim.arg(0).arg(&entries).arg("IDLE").arg(idle).arg("JUSTID");
-        }
-        self.line.ask(&mut pipeline).await?;
+    /// A graceful stop: `not_done`, and whatever else is pending for this consumer, goes to another worker within a
+    /// second, and the consumer is deleted. Where Redis does not answer they wait for `claim_after`.
+    pub async fn leave(&mut self, not_done: Vec<Taken>) {
+        let returned = match self.hand_back().await {
+            Ok(returned) => returned,
+            // It has been counted and told.
+            Err(_) => return,
+        };
         add(&self.counters.returned_batches, returned);
+        drop(not_done);
         self.ready.clear();
         (self.ready_rows, self.ready_bytes) = (0, 0);
         self.held.clear();
         let own: Vec<(u16, String)> = self.streams.iter().map(|&stream| (stream, self.options.name.clone())).collect();
-        self.delete_consumers(&own).await?;
-        Ok(())
+        let _ = self.delete_consumers(&own).await;
+    }
+
+    /// Makes all that is pending for this consumer look as if nobody had touched it for long, so that the next claim of
+    /// any consumer takes it. Asks Redis what that is: a call that was dropped half way has taken what nobody knows of.
+    async fn hand_back(&mut self) -> Result<usize, RedisError> {
+        let idle = self.options.claim_after.as_millis() as u64 + 1;
+        let mut returned = 0;
+        for &stream in &self.streams {
+            let key = self.keys.stream(stream);
+            let mut from = "-".to_owned();
+            loop {
+                let mut pipeline = redis::pipe();
+                let pending = pipeline.cmd("XPENDING").arg(&key).arg(GROUP).arg(&from).arg("+");
+                pending.arg(HANDED_BACK_AT_ONCE).arg(&self.options.name);
+                let answer = self.line.ask_streams(&self.keys, &[stream], &mut pipeline).await?.pop();
+                let Some((_, answer)) = answer else { break };
+                let pending = reply::deliveries(answer).ok_or_else(|| self.line.strange("XPENDING"))?;
+                let Some((last, _)) = pending.last() else { break };
+                from = format!("({last}");
+                let entries: Vec<&str> = pending.iter().map(|(entry, _)| &entry[..]).collect();
+                let mut pipeline = redis::pipe();
+                let claim = pipeline.cmd("XCLAIM").arg(&key).arg(GROUP).arg(&self.options.name);
+                claim.arg(0).arg(&entries).arg("IDLE").arg(idle).arg("JUSTID");
+                self.line.ask(&mut pipeline).await?;
+                returned += entries.len();
+            }
+        }
+        Ok(returned)
+    }
+
+    #[cfg(test)]
+    pub(super) fn tidy_soon(&mut self, dead_after: Duration) {
+        (self.tidy_at, self.dead_after) = (Instant::now(), dead_after);
     }
 
     fn hand_out(&mut self, rows_max: usize) -> Vec<Taken> {
@@ -260,13 +306,8 @@ impl Consumer {
     async fn find_streams(&mut self) -> Result<(), RedisError> {
         let mut pipeline = redis::pipe();
         pipeline.cmd("SMEMBERS").arg(self.keys.streams());
-        let answer = self.line.ask(&mut pipeline).await?.into_iter().next();
-        let registered = answer.and_then(reply::array).unwrap_or_default();
-        let registered = registered.into_iter().filter_map(reply::text).filter_map(|number| number.parse().ok());
-        let mut streams: Vec<u16> = (0..self.options.streams.max(1)).chain(registered).collect();
-        streams.sort_unstable();
-        streams.dedup();
-        self.streams = streams;
+        let registered = self.line.ask(&mut pipeline).await?.into_iter().next();
+        self.streams = reply::stream_numbers(registered, self.options.streams);
         Ok(())
     }
 

@@ -65,6 +65,8 @@ impl fmt::Display for Durability {
 /// What a server says of itself.
 #[derive(Clone, Debug)]
 pub struct Found {
+    /// Its URL without the password.
+    pub at: String,
     pub version: String,
     pub durability: Durability,
     /// `None` where the server does not say, here and below.
@@ -153,6 +155,7 @@ impl Target {
         let appendfsync = config("appendfsync").await;
         let pauses_in_rewrites = config("no-appendfsync-on-rewrite").await.as_deref() == Some("yes");
         let mut found = Found {
+            at: self.shown.clone(),
             version,
             durability: Durability::Unknown,
             appendonly: info("aof_enabled").map(|value| value == "1"),
@@ -204,6 +207,18 @@ impl Target {
 
     pub(super) fn understand(&self, error: &redis::RedisError) -> RedisError {
         understand(error, &self.shown)
+    }
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let promise = match self.durability {
+            Durability::Fsync => "on its disk before it answers (fsync)",
+            Durability::EverySecond => "on its disk within a second or two (everysecond)",
+            Durability::Memory => "in its memory alone (memory)",
+            Durability::Unknown => "it does not say how durable (unknown)",
+        };
+        write!(out, "Redis {} at {}, {promise}", self.version, self.at)
     }
 }
 

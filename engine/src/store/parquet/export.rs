@@ -43,6 +43,7 @@ pub fn export(
     stop.add_read(&ReadStats { files_skipped, ..ReadStats::default() });
     ran?;
     if goes_on && piece.count > 0 {
+        stop.check()?;
         sink(&piece);
     }
     Ok(())

@@ -20,7 +20,8 @@ use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::statistics::Statistics;
 use record::Timestamp;
-use record::filter::LevelSet;
+use record::filter::{Expr, Field, LevelSet, Test};
+use record::text::canonical_i64;
 
 use super::Covered;
 use super::grams::{FilterIndex, FilterPlace, Needles, UNIT_ROWS};
@@ -190,7 +191,8 @@ impl DataFile {
     }
 
     /// Whether a row group may hold a wanted row, going by its time, by `minutes` (see
-    /// [`wanted_minutes`](DataFile::wanted_minutes)) and by the least and the greatest of its sources and applications.
+    /// [`wanted_minutes`](DataFile::wanted_minutes)) and by the least and the greatest of its sources, applications and
+    /// numbers.
     pub fn group_may_hold(&self, group: usize, wanted: &Wanted, minutes: Option<&[i64]>) -> Result<bool, QueryError> {
         let (first, last) = self.group_span(group)?;
         if !wanted.overlaps(first, last) || !has_minute(minutes, first, last) {
@@ -204,7 +206,19 @@ impl DataFile {
             };
             list.iter().any(|value| least.data() <= value.as_bytes() && value.as_bytes() <= greatest.data())
         };
-        Ok(within(&wanted.source, SOURCE) && within(&wanted.application, APPLICATION))
+        if !within(&wanted.source, SOURCE) || !within(&wanted.application, APPLICATION) {
+            return Ok(false);
+        }
+        let typed = self.typed()?;
+        // The least and the greatest value of a key, where it has a column of numbers, and nothing elsewhere.
+        let bounds = |key: &str| {
+            let column = typed.iter().find(|column| column.key == key && !column.is_text && !column.is_partial)?;
+            match metadata.column(column.column).statistics()? {
+                Statistics::Int64(values) => Some((*values.min_opt()?, *values.max_opt()?)),
+                _ => None,
+            }
+        };
+        Ok(numbers_may_match(&wanted.expr, &bounds))
     }
 
     /// The pages of a row group, and parts of pages, of which some row may be wanted.
@@ -352,6 +366,31 @@ impl DataFile {
 
     fn broken(&self, error: &dyn std::fmt::Display) -> QueryError {
         QueryError::Store(format!("{} is damaged: {error}: run `logboom fsck`", self.path.display()))
+    }
+}
+
+/// Whether an expression may hold for a row whose numbers lie within `bounds`, which tells the least and the greatest value
+/// of a metadata key, where they are known.
+fn numbers_may_match(expr: &Expr, bounds: &dyn Fn(&str) -> Option<(i64, i64)>) -> bool {
+    match expr {
+        Expr::All(parts) => parts.iter().all(|part| numbers_may_match(part, bounds)),
+        Expr::Any(parts) => parts.iter().any(|part| numbers_may_match(part, bounds)),
+        // A path with a dot may also lead into an object, which is no number's column.
+        Expr::Field { field: Field::Metadata(path), test } if !path.contains('.') => {
+            let Some((least, greatest)) = bounds(path) else { return true };
+            match test {
+                Test::Greater(number) => number.order_of_int(greatest).is_gt(),
+                Test::GreaterOrEqual(number) => number.order_of_int(greatest).is_ge(),
+                Test::Less(number) => number.order_of_int(least).is_lt(),
+                Test::LessOrEqual(number) => number.order_of_int(least).is_le(),
+                Test::AnyOf(texts) => texts.iter().any(|text| {
+                    // What is no plain whole number may be another way to write one.
+                    canonical_i64(text.as_bytes()).is_none_or(|value| (least..=greatest).contains(&value))
+                }),
+                Test::Exists => true,
+            }
+        }
+        _ => true,
     }
 }
 

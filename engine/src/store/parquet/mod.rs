@@ -130,7 +130,7 @@ type OnCovered = Box<dyn Fn(u16, LogPosition) + Send + Sync>;
 
 pub struct ParquetStore {
     shared: Arc<Shared>,
-    /// The flush, and compaction with retention.
+    /// The flush, and two for compaction with retention.
     threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
 }
 
@@ -229,7 +229,7 @@ impl ParquetStore {
         });
         let store = Arc::new(ParquetStore { shared: shared.clone(), threads: Mutex::default() });
         lock(&store.threads).push(worker::start(shared.clone()).map_err(io_error)?);
-        lock(&store.threads).push(tidy::start(shared).map_err(io_error)?);
+        lock(&store.threads).extend(tidy::start(&shared).map_err(io_error)?);
         Ok((store, covered))
     }
 

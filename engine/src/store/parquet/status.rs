@@ -14,6 +14,8 @@ pub struct Status {
     pub file_bytes: u64,
     pub flushes: u64,
     pub failed_flushes: u64,
+    /// Whether files are being compacted now.
+    pub is_compacting: bool,
     /// How long the oldest row in memory has waited for a file.
     pub oldest: Duration,
     /// What the last flush failed of. Queries go on, and it is tried again.
@@ -47,8 +49,10 @@ impl ParquetStore {
     }
 
     pub fn status(&self) -> Status {
+        let is_compacting = lock(&self.shared.compaction).is_some();
         let state = lock(&self.shared.state);
         Status {
+            is_compacting,
             memory_rows: state.memory.rows(),
             memory_bytes: state.memory.bytes(),
             files: state.files.len(),

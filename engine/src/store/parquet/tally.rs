@@ -160,7 +160,6 @@ impl CellCounter {
     }
 
     /// Moves what a slot holds to the cells.
-
     fn keep(&mut self, at: usize, minute: i64) {
         let (Some(done), Some((source, counts))) = (&mut self.done, &mut self.slots[at]) else { return };
         // Beyond the year 9999 there are no times.

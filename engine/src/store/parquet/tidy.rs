@@ -1,4 +1,6 @@
-//! The second background thread: compaction and retention. It runs at the lowest priority, since nothing waits for it.
+//! Compaction and retention, on a thread of the lowest priority, since nothing waits for it. On a machine that is busy
+//! without a pause that thread gets next to nothing, while files come in: once too many wait, a second thread, which may
+//! claim as much as the flush does, goes on in its place. (A thread may always lower its priority, but not raise it.)
 //!
 //! Retention lets whole files go, once all of their rows are too old; days have files of their own, so that this is whole
 //! days at a time. Rows that are too old in a file with younger ones are not shown any more (a snapshot knows the oldest
@@ -20,8 +22,12 @@ use super::worker::Change;
 use super::{Options, Shared, lock};
 use crate::store::{QueryError, Stop};
 
-/// How much everything else is preferred, as with nice(1).
+/// How much everything else is preferred, as with nice(1)…
 const NICENESS: i32 = 15;
+/// …and where too much waits: as the flush.
+const NICENESS_BEHIND: i32 = 5;
+/// Files of the flush that wait: every query looks into each, and they have no page filters.
+const FILES_WAITING_MAX: usize = 48;
 /// How often it looks whether something has become due with time alone.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// After a failure it waits this long: for a disk to get room, and since a damaged file does not mend itself.
@@ -29,17 +35,40 @@ const RETRY_AFTER: Duration = Duration::from_secs(60);
 /// A compaction that takes longer is given up, and what it chose left as it is until the next.
 const COMPACTION_MAX: Duration = Duration::from_secs(3600);
 
-/// Starts the thread; it ends when the store closes.
-pub fn start(store: Arc<Shared>) -> io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name("store-tidy".to_owned()).spawn(move || {
-        // On Linux this is the calling thread's own niceness. Without it the work is done all the same.
-        let _ = rustix::process::setpriority_process(None, NICENESS);
-        run(&store);
-    })
+/// Which of the two threads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pace {
+    Calm,
+    Behind,
 }
 
-fn run(store: &Shared) {
+/// Starts the threads; they end when the store closes.
+pub fn start(store: &Arc<Shared>) -> io::Result<Vec<JoinHandle<()>>> {
+    let start = |pace, name: &str, niceness| {
+        let store = store.clone();
+        std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            // On Linux this is the calling thread's own niceness. Without it the work is done all the same.
+            let _ = rustix::process::setpriority_process(None, niceness);
+            run(&store, pace);
+        })
+    };
+    Ok(vec![start(Pace::Calm, "store-tidy", NICENESS)?, start(Pace::Behind, "store-behind", NICENESS_BEHIND)?])
+}
+
+fn run(store: &Shared, pace: Pace) {
     loop {
+        {
+            let state = lock(&store.state);
+            if state.closing {
+                return;
+            }
+            let waiting = state.files.iter().filter(|file| file.entry.generation == 0).count();
+            if (waiting > FILES_WAITING_MAX) != (pace == Pace::Behind) {
+                // It is the other's turn. A flush wakes both.
+                drop(store.tidy.wait_timeout(state, LOOK_EVERY).unwrap_or_else(PoisonError::into_inner));
+                continue;
+            }
+        }
         let done = store.tidy_once(now());
         let mut state = lock(&store.state);
         if state.closing {

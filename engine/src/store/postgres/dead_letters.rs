@@ -246,7 +246,7 @@ async fn next_page(
             FROM (SELECT * FROM dead_letters
                 WHERE (extract(epoch FROM failed_at) * 1000000, id) > ($1::bigint, $2::uuid)
                     AND (extract(epoch FROM failed_at) * 1000000) <= $3::bigint AND ($4::uuid[] IS NULL OR id = ANY ($4))
-                ORDER BY failed_at, id LIMIT $5) some) page
+                ORDER BY failed_at, id LIMIT $5) letters) page
         WHERE before < $6 ORDER BY failed, id";
     let parameters: [&(dyn ToSql + Sync); 6] =
         [&from.failed_at, &Uuid(from.id), &until, &ids, &REPLAYED_AT_ONCE, &BYTES_MAX];

@@ -179,6 +179,7 @@ fn mend_of_state(db: &DbError) -> Option<&'static str> {
         "53100" => "make room on the server's disk",
         "53200" => "raise max_locks_per_transaction, or give the server more memory",
         "25006" => "the server is a standby: point db_url to the primary",
+        "55P03" => "another session has locked the table: pg_locks and pg_stat_activity tell which",
         "57P03" => "it is starting up or shutting down",
         _ => return None,
     })

@@ -40,8 +40,8 @@ use self::session::Session;
 use self::values::push_row;
 use self::walk::{Order, Step, Timeline};
 use self::wanted::Wanted;
-use super::sql::Sql;
 use super::dead_letters;
+use super::sql::Sql;
 use crate::store::{
     ContextRows, Counts, DeadLetters, FacetField, Facets, Histogram, LetterPosition, Page, Position, QueryError,
     ReadStats, Reader, RowBuf, Stop,
@@ -51,6 +51,8 @@ use crate::store::{
 const STOP_POLL: Duration = Duration::from_millis(50);
 /// How long the server may take to hear of a cancellation: it has its own limit for what it does not hear of.
 const CANCEL_WAIT: Duration = Duration::from_secs(1);
+/// How long a finished query may take to end its transaction. A server that was stopped in between takes for ever.
+const END_WAIT: Duration = Duration::from_secs(1);
 /// A connection may have been lost while nobody used it, and the next one with it before that was noticed.
 const ATTEMPTS_MAX: u32 = 3;
 /// Where partitions begin is asked again after this. What is newer is found all the same: see `walk.rs`.
@@ -126,8 +128,13 @@ impl PostgresReader {
         let limit = stop.remaining().min(self.options.query_timeout);
         let mut session = self.watched(stop, None, Session::begin(&self.pool, limit, Some(limit))).await?;
         let answer = self.watched(stop, session.cancel_token(), work(&mut session)).await?;
-        session.end().await;
+        Self::end(session).await;
         Ok(answer)
+    }
+
+    /// Nobody waits long for a connection to be given back: it is closed instead.
+    async fn end(session: Session) {
+        let _ = tokio::time::timeout(END_WAIT, session.end()).await;
     }
 
     /// Waits for `work` until it is done or `stop` says to stop; it is then cancelled on the server.
@@ -187,6 +194,9 @@ impl PostgresReader {
         limit: usize,
         read: &mut ReadStats,
     ) -> Result<Vec<RowBuf>, Failure> {
+        if wanted.is_nothing() {
+            return Ok(Vec::new());
+        }
         let timeline = self.timeline(session).await?;
         // Each row apart, as the caller may want all but the last, or turn them round.
         let mut rows = Vec::new();
@@ -216,8 +226,9 @@ impl PostgresReader {
     async fn begin_export(&self, filter: &Filter) -> Result<Export, Failure> {
         let session = Session::begin(&self.pool, self.options.query_timeout, None).await?;
         let wanted = Wanted::new(filter, None);
-        let steps = self.timeline(&session).await?.steps(wanted.span, Order::NewestFirst).into_iter();
-        Ok(Export { session, wanted, steps, open: None })
+        let timeline = self.timeline(&session).await?;
+        let steps = if wanted.is_nothing() { Vec::new() } else { timeline.steps(wanted.span, Order::NewestFirst) };
+        Ok(Export { session, wanted, steps: steps.into_iter(), open: None })
     }
 
     /// The next piece of an export; `None` at its end.
@@ -309,7 +320,7 @@ impl Reader for PostgresReader {
                 return Ok(());
             }
         }
-        self.runtime.block_on(export.session.end());
+        self.runtime.block_on(Self::end(export.session));
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use tokio_postgres::{Client, Statement};
 use super::error::PostgresError;
 use super::found;
 use super::partitions::Partitions;
-use super::target::Target;
+use super::target::{Target, shorten};
 
 /// A role or a database may have defaults that would break what a transaction here promises:
 /// `synchronous_commit = off` above all, under which a COMMIT that was answered can be lost in a crash.
@@ -43,7 +43,9 @@ impl Session {
     pub async fn open(target: &Target, name: &str, lock_timeout: Duration) -> Result<Session, PostgresError> {
         let client = target.connect(name).await?;
         found::inspect(&client).await?.for_writing()?;
-        client.batch_execute(SETUP).await?;
+        // Even a look at the partitions waits for whoever has locked `logs`.
+        let lock_timeout = lock_timeout.as_millis().max(1);
+        client.batch_execute(&format!("{SETUP}; SET lock_timeout = {lock_timeout}")).await?;
         let pid = client.query_one("SELECT pg_backend_pid()", &[]).await?.get(0);
         let claim = client.prepare(CLAIM).await?;
         let copy_logs = client.prepare(&format!("COPY logs ({COLUMNS}) FROM STDIN (FORMAT binary)")).await?;
@@ -51,7 +53,7 @@ impl Session {
             "COPY log_counts (part, minute, level, source, application, count) FROM STDIN (FORMAT binary)";
         let copy_counts = client.prepare(copy_counts).await?;
         let partitions = Partitions::load(&client).await?;
-        let begin = format!("BEGIN; SET LOCAL lock_timeout = {}", lock_timeout.as_millis().max(1));
+        let begin = format!("BEGIN; SET LOCAL lock_timeout = {lock_timeout}");
         Ok(Session { client, pid, claim, copy_logs, copy_counts, partitions, begin })
     }
 
@@ -80,7 +82,7 @@ pub(super) fn application_name(name: &str) -> String {
         .filter(|char| *char != '/' && char.is_ascii_graphic())
         .take(HOST_CHARS_MAX)
         .collect();
-    format!("{OURS}{host}/{}/{name}", std::process::id())
+    shorten(&format!("{OURS}{host}/{}/{name}", std::process::id())).to_owned()
 }
 
 /// What the names of all sessions of all processes begin with.

@@ -15,8 +15,9 @@ use tokio_postgres::types::{ToSql, Type};
 
 use super::reader::values::{Instant, Uuid};
 
-/// The columns of a row in the order of its tuple form.
-pub const COLUMNS: &str = "part, id, \"timestamp\", level, source, application, message, metadata";
+/// The columns of a row in the order of its tuple form. No answer may have a column of a type of our own: the driver
+/// would ask the server about it on the connection whose rows it is just being sent, and with many rows wait for ever.
+pub const COLUMNS: &str = "part, id, \"timestamp\", level::text, source, application, message, metadata";
 
 /// A statement and the values that go with it.
 #[derive(Debug, Default)]

@@ -39,6 +39,10 @@ const RETRY_AFTER: Duration = Duration::from_millis(50);
 /// A rollback that takes longer is left to the server: the connection is closed.
 const ROLLBACK_MAX: Duration = Duration::from_secs(2);
 
+/// Batches whose COMMIT had no answer, and that nobody delivered here again: another writer had them. All that is lost
+/// with them is a count.
+const IN_DOUBT_MAX: usize = 10_000;
+
 #[derive(Clone, Debug)]
 pub struct WriterOptions {
     /// How long a lock is waited for.
@@ -238,7 +242,7 @@ impl Writer {
         // Taken out while it is used: whoever drops this future drops the connection with it.
         let mut session = match self.session.take().filter(|session| !session.client.is_closed()) {
             Some(session) => session,
-            None => Session::open(&self.target, &self.name, self.options.lock_timeout).await?,
+            None => self.connect().await?,
         };
         let pid = session.pid;
         let limit = self.options.transaction_max;
@@ -250,11 +254,7 @@ impl Writer {
             Ok(outcome) => outcome,
             Err(_) => {
                 self.abandon(pid);
-                let text = format!(
-                    "Postgres took longer than {} s for a transaction: is its disk full of work?",
-                    limit.as_secs()
-                );
-                return Err(Trouble::Fault(Fault::Passing, text));
+                return Err(Trouble::Fault(Fault::Passing, too_slow(limit)));
             }
         };
         match &outcome {
@@ -271,6 +271,12 @@ impl Writer {
             Err(_) => self.abandon(pid),
         }
         outcome
+    }
+
+    async fn connect(&self) -> Result<Session, PostgresError> {
+        let limit = self.options.transaction_max;
+        let opening = Session::open(&self.target, &self.name, self.options.lock_timeout);
+        tokio::time::timeout(limit, opening).await.unwrap_or_else(|_| Err(PostgresError::Away(too_slow(limit))))
     }
 
     /// The server may not have noticed that the other side is gone.
@@ -319,6 +325,9 @@ impl Writer {
             }
         }
         // From here on until it is answered, nobody knows.
+        if self.in_doubt.len() > IN_DOUBT_MAX {
+            self.in_doubt.clear();
+        }
         self.in_doubt.extend(&claimed);
         let committed = session.commit().await;
         if committed.as_ref().err().is_none_or(|error| error.as_db_error().is_some() && Fault::of(error) != Fault::Lost)
@@ -385,6 +394,13 @@ impl Writer {
     pub fn is_connected(&self) -> bool {
         self.session.as_ref().is_some_and(|session| !session.client.is_closed())
     }
+}
+
+fn too_slow(limit: Duration) -> String {
+    format!(
+        "Postgres took longer than {} s for a transaction: look at the load of its disk, and at pg_stat_activity",
+        limit.as_secs()
+    )
 }
 
 async fn copy_batches(session: &Session, fresh: &[&Batch]) -> Result<u64, Trouble> {

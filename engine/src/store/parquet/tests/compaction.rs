@@ -71,6 +71,24 @@ fn metadata_filters_read_typed_columns() {
     let any_of = |text: &str| record::filter::Test::AnyOf(vec![text.to_owned()]);
     assert_eq!(store.counts(&metadata("parity", any_of("odd")), &stop()).unwrap().total(), 1200);
     assert_eq!(store.counts(&metadata("number", any_of("1234")), &stop()).unwrap().total(), 1);
+    let number = |text: &str| record::filter::Number::parse(text).unwrap();
+    use record::filter::Test::{Greater, GreaterOrEqual, Less, LessOrEqual};
+    // Beyond what the column holds no group is opened; at its ends the rows are there.
+    for (test, rows) in [
+        (Greater(number("2399")), 0),
+        (GreaterOrEqual(number("2399.5")), 0),
+        (Less(number("0")), 0),
+        (LessOrEqual(number("-1")), 0),
+        (any_of("2400"), 0),
+        (GreaterOrEqual(number("2399")), 1),
+        (Greater(number("2.3985e3")), 1),
+        (LessOrEqual(number("0")), 1),
+        (any_of("2399"), 1),
+    ] {
+        let watched = stop();
+        assert_eq!(store.counts(&metadata("number", test.clone()), &watched).unwrap().total(), rows, "{test:?}");
+        assert_eq!(watched.read().rows_read > 0, rows > 0, "{test:?}");
+    }
     let facets = store.facets(&Filter::default(), &FacetField::Metadata("parity".to_owned()), 5, &stop()).unwrap();
     assert_eq!(facets.values, [("even".to_owned(), 1200), ("odd".to_owned(), 1200)]);
 }
@@ -395,4 +413,29 @@ fn rare_levels_and_sources_read_few_pages() {
         let facets = store.facets(&filter, &FacetField::Source, 5, &stop()).unwrap();
         assert_eq!(facets.values, [("rare".to_owned(), 5)]);
     }
+}
+
+/// More files than the thread of the lowest priority is left alone with.
+#[test]
+fn files_that_wait_are_taken_up_by_a_second_thread() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut maker = Maker::new();
+    let (store, _) = open(dir.path());
+    // So that none is compacted while they are made.
+    let held = lock(&store.shared.tidying);
+    for n in 0..60 {
+        let batch = maker.batch(20, |row| n * 100 + row as i64);
+        maker.insert(&store, &batch);
+        store.flush_now().unwrap();
+    }
+    assert_eq!(store.status().files, 60);
+    drop(held);
+    for _ in 0..1_000 {
+        if store.status().files < 20 {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(store.status().files < 20, "{:?}", store.status());
+    check(&store, &maker.made, 500);
 }

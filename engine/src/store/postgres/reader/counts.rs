@@ -37,8 +37,8 @@ impl PostgresReader {
     pub(super) async fn count(&self, session: &mut Session, wanted: &Wanted) -> Result<Counts, Failure> {
         let mut counts = Counts::default();
         let key = |sql: &mut Sql, _| {
-            sql.push("level");
-            "1"
+            sql.push("level::text");
+            "level"
         };
         self.sum(session, wanted, true, key, |row| {
             counts.levels[level_in(row, 0)?.index()] += count_in(row, 1)?;
@@ -62,8 +62,8 @@ impl PostgresReader {
         let mut buckets = BTreeMap::<Timestamp, Counts>::new();
         let key = |sql: &mut Sql, table: Table| {
             sql.push("date_bin(make_interval(secs => ").bind(seconds as f64, Type::FLOAT8);
-            sql.push("), ").push(table.time()).push(", to_timestamp(0)), level");
-            "1, 2"
+            sql.push("), ").push(table.time()).push(", to_timestamp(0)), level::text");
+            "1, level"
         };
         self.sum(session, wanted, seconds.is_multiple_of(60), key, |row| {
             let start: Instant = row.try_get(0)?;
@@ -88,7 +88,7 @@ impl PostgresReader {
         let mut bytes = 0;
         let key = |sql: &mut Sql, _| {
             match field {
-                FacetField::Level => sql.push("level"),
+                FacetField::Level => sql.push("level::text"),
                 FacetField::Source => sql.push("source"),
                 FacetField::Application => sql.push("application"),
                 FacetField::Metadata(path) => {
@@ -121,7 +121,7 @@ impl PostgresReader {
     }
 
     /// Asks how many there are of each key, and hands on key and number, a key perhaps more than once. `key` appends the
-    /// key's columns and tells their places; `is_kept` says that the counts a minute have it too.
+    /// key's columns and tells what to group by; `is_kept` says that the counts a minute have it too.
     async fn sum(
         &self,
         session: &mut Session,
@@ -135,13 +135,13 @@ impl PostgresReader {
         }
         for Piece { table, step } in self.pieces(session, wanted, is_kept).await? {
             let mut sql = Sql::new("SELECT ");
-            let places = key(&mut sql, table);
+            let groups = key(&mut sql, table);
             sql.push(match table {
                 Table::Logs => ", count(*) FROM logs",
                 Table::LogCounts => ", sum(count)::int8 FROM log_counts",
             });
             wanted.push_where(&mut sql, step.span, table);
-            sql.push(" GROUP BY ").push(places);
+            sql.push(" GROUP BY ").push(groups);
             self.each(session, sql, &mut add).await?;
             session.let_go(step.partitions).await?;
         }

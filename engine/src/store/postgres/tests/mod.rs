@@ -1,14 +1,21 @@
 //! The store against a real server, one for each test.
 
+mod accident;
+mod dead_letters;
+mod holder;
+mod setup;
+mod tls;
+mod upkeep;
 mod writer;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use record::{Batch, BatchBuilder, Context, Fields, Id, IdSource, Level, Meta, Text, Timestamp, Zone};
+use bytes::Bytes;
+use record::{Batch, BatchBuilder, Context, Fields, IdSource, Level, Text, Timestamp, Zone};
 use servers::Postgres;
 
-use super::{Counters, Target, Writer, WriterOptions, migrate};
+use super::{Client, Counters, StoreError, Stored, Target, Writer, WriterOptions, migrate};
 
 /// 2026-11-20, noon: within what counts as live.
 const NOON: i64 = 1_795_176_000_000_000;
@@ -45,6 +52,10 @@ impl Bed {
         self.runtime.block_on(future)
     }
 
+    fn connect(&self, name: &str) -> Client {
+        self.run(self.target.connect(name)).unwrap()
+    }
+
     fn writer(&self, name: &str) -> Writer {
         self.writer_with(name, WriterOptions::default())
     }
@@ -53,21 +64,39 @@ impl Bed {
         Writer::new(self.target.clone(), name, options, self.counters.clone())
     }
 
+    fn store(&self, writer: &mut Writer, batches: &[Batch]) -> Result<Stored, StoreError> {
+        self.run(writer.store(batches))
+    }
+
     fn sql(&self, sql: &str) -> String {
         self.server.sql(sql)
+    }
+
+    fn as_superuser(&self, sql: &str) -> String {
+        self.server.sql_as("postgres", "log_aggregation", sql)
     }
 
     fn count(&self, from: &str) -> u64 {
         self.sql(&format!("SELECT count(*) FROM {from}")).parse().unwrap()
     }
 
+    fn wait_for(&self, condition: &str) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while self.as_superuser(&format!("SELECT {condition}")) != "t" {
+            assert!(Instant::now() < deadline, "{condition} does not come");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Every row is there once, and the counts say the same.
+    #[track_caller]
     fn assert_rows(&self, rows: u64) {
         assert_eq!(self.count("logs"), rows);
         assert_eq!(self.sql("SELECT count(DISTINCT id) FROM logs"), rows.to_string());
         self.assert_counts();
     }
 
+    #[track_caller]
     fn assert_counts(&self) {
         let different =
             "(SELECT date_trunc('minute', timestamp), level, source, application, count(*)::numeric FROM logs
@@ -76,9 +105,16 @@ impl Bed {
         assert_eq!(self.sql(different), "");
         assert_eq!(self.sql("SELECT coalesce(sum(count), 0) FROM log_counts"), self.count("logs").to_string());
     }
+
+    fn partitions(&self) -> String {
+        self.sql(
+            "SELECT string_agg(inhrelid::regclass::text, ' ' ORDER BY inhrelid::regclass::text) FROM pg_inherits
+            WHERE inhparent = 'logs'::regclass",
+        )
+    }
 }
 
-/// Makes batches of records, one a second, from a time on.
+/// Makes batches of records, one a step, from a time on.
 struct Source {
     ids: IdSource,
     next: i64,
@@ -90,23 +126,26 @@ impl Source {
         Source { ids: crate::clock::id_source(), next: from, step: SECOND }
     }
 
-    fn batch(&mut self, rows: usize) -> Batch {
-        self.batch_of(rows, |_| "a message".to_owned())
+    fn stepping(from: i64, step: i64) -> Source {
+        Source { step, ..Source::new(from) }
     }
 
-    fn batch_of(&mut self, rows: usize, message: impl Fn(usize) -> String) -> Batch {
+    fn batch(&mut self, rows: usize) -> Batch {
+        self.batch_of(rows, |number| (format!("host{}", number % 3), "a message".to_owned()))
+    }
+
+    /// `fields` gives source and message.
+    fn batch_of(&mut self, rows: usize, fields: impl Fn(usize) -> (String, String)) -> Batch {
         let zone = Zone::UTC;
-        let now = Timestamp::clamped(NOON);
-        let context = Context::new(now, &zone);
+        let context = Context::new(Timestamp::clamped(NOON), &zone);
         let mut builder = BatchBuilder::new(16);
         for number in 0..rows {
-            let text = message(number);
-            let source = format!("host{}", number % 3);
+            let (source, message) = fields(number);
             let fields = Fields {
                 timestamp: Some(Timestamp::clamped(self.next)),
                 level: Some(Level::ALL[number % Level::COUNT]),
                 source: Text::Bytes(source.as_bytes()),
-                message: Text::Bytes(text.as_bytes()),
+                message: Text::Bytes(message.as_bytes()),
                 ..Fields::default()
             };
             builder.push(&fields, &context, &mut self.ids).unwrap();
@@ -117,5 +156,33 @@ impl Source {
 
     fn batches(&mut self, count: usize, rows: usize) -> Vec<Batch> {
         (0..count).map(|_| self.batch(rows)).collect()
+    }
+}
+
+/// The batch with something in it that no parser lets through: the message of a row is not UTF-8.
+fn with_broken_row(batch: &Batch, number: usize) -> Batch {
+    let row = batch.rows().nth(number).unwrap();
+    let at = row.message().as_ptr() as usize - batch.frame().as_ptr() as usize;
+    let mut frame = batch.frame().to_vec();
+    frame[at] = 0xff;
+    let end = frame.len() - 4;
+    let checksum = crc32c::crc32c(&frame[..end]);
+    frame[end..].copy_from_slice(&checksum.to_le_bytes());
+    Batch::open(Bytes::from(frame)).unwrap()
+}
+
+#[track_caller]
+fn assert_away(result: Result<Stored, StoreError>, word: &str) {
+    match result {
+        Err(StoreError::Away(text)) => assert!(text.contains(word), "{text}"),
+        other => panic!("not away: {other:?}"),
+    }
+}
+
+#[track_caller]
+fn assert_refused(result: Result<Stored, StoreError>, word: &str) {
+    match result {
+        Err(StoreError::Refused(text)) => assert!(text.contains(word), "{text}"),
+        other => panic!("not refused: {other:?}"),
     }
 }

@@ -123,7 +123,7 @@ fn every_reading_agrees_with_the_model() {
         1usize..20,
         proptest::bool::weighted(0.3),
     );
-    let mut runner = TestRunner::new(Config { cases: 64, failure_persistence: None, ..Config::default() });
+    let mut runner = TestRunner::new(Config { cases: 32, failure_persistence: None, ..Config::default() });
     let ran = runner.run(&cases, |(records, filters, limit, indexed)| {
         store.execute("DROP INDEX IF EXISTS words; DELETE FROM logs");
         store.insert(&records);

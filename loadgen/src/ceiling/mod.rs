@@ -1,5 +1,7 @@
 //! What this machine can do at most, measured in the same run: a figure means little without it.
 
+pub mod servers;
+
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
