@@ -61,7 +61,9 @@ fn from_io(error: &redis::RedisError, at: &str) -> RedisError {
             "TLS with {at} fails: {cause}; write redis:// if it speaks no TLS, and name its certificate authority in SSL_CERT_FILE"
         )),
         Some(cause) => RedisError::Away(format!("{at}: {cause}")),
-        None if error.is_connection_dropped() => RedisError::Away(format!("{at}: {error}")),
+        None if error.is_connection_dropped() || !at.starts_with("rediss:") => {
+            RedisError::Away(format!("{at}: {error}"))
+        }
         None => RedisError::Refused(format!(
             "TLS with {at} cannot begin: {error}; name the file of its certificate authority in SSL_CERT_FILE"
         )),
