@@ -122,6 +122,7 @@ async fn a_restart_in_the_middle_loses_nothing_that_was_acknowledged() {
     stop.store(true, Ordering::Relaxed);
     let (acknowledged, failures) = pushing.await.expect("no panic");
     assert!(failures > 0 && acknowledged.len() > 50, "{failures} {}", acknowledged.len());
+    until("loaded", async || target(&redis).inspect().await.is_ok()).await;
     let begun = Instant::now();
     let mut raw = raw(&redis).await;
     while raw.lengths().await > 0 {

@@ -4,9 +4,8 @@ use record::filter::parse_q;
 use record::{Filter, Id};
 use tokio::task::JoinHandle;
 
-use super::super::watch::{announce, publish};
+use super::super::watch::{Next, Tail, Viewer, announce, publish};
 use super::*;
-use crate::tail::{Next, Tail, Viewer};
 
 /// What `serve` is: one tail, both sides.
 struct Process {
