@@ -7,9 +7,11 @@ SCENARIO ?= all
 # A runner that stops at nothing until all has run, where there is one.
 RUNNER = $(shell command -v cargo-nextest >/dev/null && echo "nextest run --no-fail-fast" || echo "test --no-fail-fast")
 
-.PHONY: test lint docs crash fuzz bench python tools browser
+OUTAGE_SECONDS ?= 180
 
-test: tools python
+.PHONY: test lint docs crash crash-servers soak fuzz work bench python tools browser browser-modules figures instructions
+
+test: tools python browser-modules
 	cargo $(RUNNER) --workspace
 
 lint:
@@ -21,6 +23,10 @@ tools:
 	@missing=""; \
 	command -v curl >/dev/null || missing="$$missing curl"; \
 	python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$$missing python3-venv"; \
+	command -v chromium >/dev/null || missing="$$missing chromium"; \
+	command -v npm >/dev/null || missing="$$missing nodejs npm"; \
+	command -v redis-server >/dev/null || missing="$$missing redis-server"; \
+	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$$missing postgresql"; \
 	if [ -n "$$missing" ]; then \
 		sudo=""; [ "$$(id -u)" = 0 ] || sudo=sudo; \
 		$$sudo apt-get update -qq && $$sudo apt-get install -y -qq $$missing; \
@@ -36,17 +42,18 @@ python:
 		cp tests/python/requirements.txt $(PYTHON)/made-for; \
 	fi'
 
-# The dashboard in a real Chromium, by hand or in CI; some three minutes on two cores.
-browser:
-	@missing=""; \
-	command -v chromium >/dev/null || missing="$$missing chromium"; \
-	command -v npm >/dev/null || missing="$$missing nodejs npm"; \
-	if [ -n "$$missing" ]; then \
-		sudo=""; [ "$$(id -u)" = 0 ] || sudo=sudo; \
-		$$sudo apt-get update -qq && $$sudo apt-get install -y -qq $$missing; \
-	fi
+# What drives Chromium in tests/browser: made anew when the list of it changes. One at a time: tests ask for it too.
+browser-modules:
+	@mkdir -p target && flock target/browser.lock sh -c ' \
+	cd tests/browser && \
+	if ! cmp -s package-lock.json node_modules/made-for; then \
+		npm ci --silent --no-audit --no-fund && cp package-lock.json node_modules/made-for; \
+	fi'
+
+# The dashboard in a real Chromium, without the other tests; SHOTS=folder leaves pictures there.
+browser: tools browser-modules
 	cargo build -q
-	cd tests/browser && npm install --silent --no-audit --no-fund && node --test dashboard.test.mjs
+	cd tests/browser && node --test --test-concurrency=2 find.test.mjs live.test.mjs looks.test.mjs pages.test.mjs
 
 # The settings tables, from the program's own list.
 docs:
@@ -57,9 +64,30 @@ docs:
 crash:
 	ROUNDS=$(ROUNDS) cargo test --test suite crash:: -- --nocapture
 
+# Every part of a Logboom on Redis and Postgres killed at random, ROUNDS times.
+crash-servers:
+	ROUNDS=$(ROUNDS) cargo test --test suite crash_servers:: -- --nocapture
+
+# Redis, Postgres and both away for minutes instead of seconds.
+soak:
+	OUTAGE_SECONDS=$(OUTAGE_SECONDS) cargo test --test suite away -- --nocapture --test-threads 1
+
 # Every target for so long; `fuzz/run.sh` takes some of them.
 fuzz:
 	fuzz/run.sh $(SECONDS)
 
+# What bad lines cost, in instructions per byte, short and long, for every format; needs valgrind, and some ten minutes.
+work:
+	cargo build -q --release -p record --example work
+	benches/work.py target/release/examples/work
+
 bench:
 	cargo run --release -- bench $(SCENARIO)
+
+# The figures that README.md and docs/PERFORMANCE_RESULTS.md show, from the newest runs in results/.
+figures:
+	cargo run -q -- bench report --readme
+
+# benches/instructions.toml anew, for the compiler at hand.
+instructions:
+	LOGBOOM_WRITE_INSTRUCTIONS=1 cargo test -q -p engine --test instructions

@@ -18,6 +18,7 @@ export RUSTC_BOOTSTRAP=1
 for target in $targets; do
   echo "fuzz: $target for $seconds s"
   mkdir -p "fuzz/corpus/$target"
-  cargo fuzz run "$target" "fuzz/corpus/$target" $([ -d "fuzz/seeds/$target" ] && echo "fuzz/seeds/$target") -- \
+  case $target in http | intake) features="--features engine" ;; *) features="" ;; esac
+  cargo fuzz run $features "$target" "fuzz/corpus/$target" $([ -d "fuzz/seeds/$target" ] && echo "fuzz/seeds/$target") -- \
     -max_total_time="$seconds" -max_len=4096 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1
 done

@@ -6,8 +6,14 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use loadgen::compare::compare;
+use loadgen::figures;
+use loadgen::peers;
+use loadgen::peers::install::Tools;
+use loadgen::peers::process::{Postgres, Redis};
+use loadgen::report::Report;
 use loadgen::results::{Machine, Run, SCHEMA, commit};
 use loadgen::scenario::{self, Options, Scenario};
+use loadgen::server::Backends;
 use loadgen::target::Target;
 
 use crate::Failure;
@@ -33,7 +39,15 @@ pub enum BenchCommand {
     /// The scenarios, and what each measures
     List,
     /// Two runs side by side: their folders, or their run.json
-    Report { a: PathBuf, b: PathBuf },
+    Report {
+        #[arg(required_unless_present = "readme")]
+        a: Option<PathBuf>,
+        #[arg(required_unless_present = "readme")]
+        b: Option<PathBuf>,
+        /// Write the figures of the newest runs in results/ into the documents that show them
+        #[arg(long, conflicts_with_all = ["a", "b"])]
+        readme: bool,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -41,7 +55,7 @@ pub struct LoadOptions {
     /// A server that runs already; without it one is started, with its data below --out
     #[arg(long)]
     pub url: Option<String>,
-    /// The process of the server behind --url, on this machine: its CPU and memory are told
+    /// The process of the server behind --url, on this machine: its CPU and memory are told, with those of its children
     #[arg(long, requires = "url")]
     pub pid: Option<u32>,
     /// What kind of server is behind --url
@@ -59,6 +73,9 @@ pub struct LoadOptions {
     /// Connections, instead of the scenario's own number
     #[arg(long)]
     pub connections: Option<usize>,
+    /// Single requests that a connection sends at once, before it waits for their answers
+    #[arg(long, default_value_t = 1)]
+    pub pipeline: usize,
     /// Requests a second, whatever the answers do, instead of the scenario's own pace
     #[arg(long)]
     pub rate: Option<f64>,
@@ -74,9 +91,27 @@ pub struct LoadOptions {
     /// Where the run's folder goes, and the server's data meanwhile
     #[arg(long, default_value = "target/bench")]
     pub out: PathBuf,
-    /// Put the run's folder into results/ as well
+    /// Put the run's folder into results/ as well; with `all` alone, as the documents follow the newest of these
     #[arg(long)]
     pub publish: bool,
+    /// The Redis that the server that is started uses as its queue
+    #[arg(long, value_name = "URL", conflicts_with = "url")]
+    pub redis_url: Option<String>,
+    /// The Postgres that it uses as its store; give it a database of its own, as scenarios leave their records there
+    #[arg(long, value_name = "URL", conflicts_with = "url")]
+    pub db_url: Option<String>,
+    /// Start a Redis and a Postgres for each scenario, and count what they use as the server's
+    #[arg(long, conflicts_with_all = ["url", "redis_url", "db_url"])]
+    pub servers: bool,
+    /// With `all`: run the peers as well
+    #[arg(long)]
+    pub peers: bool,
+    /// For the peers: fetch what this machine lacks into target/peers
+    #[arg(long)]
+    pub install: bool,
+    /// For the peers: only these
+    #[arg(long, value_delimiter = ',', value_parser = peers::NAMES)]
+    pub only: Vec<String>,
     /// The figures as JSON
     #[arg(long)]
     pub json: bool,
@@ -93,9 +128,15 @@ pub struct LoadOptions {
 
 /// All of them, by one word.
 const ALL: &str = "all";
+/// Others than Logboom.
+const PEERS: &str = "peers";
+/// What a run on these is called.
+const SERVERS: &str = "redis and postgres";
+/// Where what they need is put.
+const TOOLS: &str = "target/peers";
 
 fn names() -> Vec<&'static str> {
-    Scenario::ALL.iter().map(|scenario| scenario.name()).chain([ALL]).collect()
+    Scenario::ALL.iter().map(|scenario| scenario.name()).chain([ALL, PEERS]).collect()
 }
 
 pub fn run(bench: &Bench) -> Result<ExitCode, Failure> {
@@ -104,10 +145,17 @@ pub fn run(bench: &Bench) -> Result<ExitCode, Failure> {
             for scenario in Scenario::ALL {
                 println!("{:<16} {}", scenario.name(), scenario.title());
             }
+            println!("{PEERS:<16} The same load against other log systems, as far as this machine has them");
             Ok(ExitCode::SUCCESS)
         }
-        Some(BenchCommand::Report { a, b }) => {
+        Some(BenchCommand::Report { a: Some(a), b: Some(b), .. }) => {
             print!("{}", compare(&Run::read(a)?, &Run::read(b)?));
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(BenchCommand::Report { .. }) => {
+            for path in figures::rewrite(Path::new("."))? {
+                eprintln!("figures written to {}", path.display());
+            }
             Ok(ExitCode::SUCCESS)
         }
         None => measure(bench.scenario.as_deref().unwrap_or(ALL), &bench.load),
@@ -115,30 +163,41 @@ pub fn run(bench: &Bench) -> Result<ExitCode, Failure> {
 }
 
 fn measure(name: &str, load: &LoadOptions) -> Result<ExitCode, Failure> {
-    let url = match &load.url {
-        Some(url) => Some((Address::parse(url)?.authority, load.pid)),
-        None => None,
+    let target = Target::by_name(&load.target).ok_or("no such target")?;
+    let (url, path) = match &load.url {
+        Some(url) => {
+            let (authority, path) = place(url, target)?;
+            (Some((authority, load.pid)), path)
+        }
+        None => (None, None),
     };
     if load.rate.is_some_and(|rate| !(rate > 0.0 && rate.is_finite())) {
         return Err("--rate: requests a second, more than 0".into());
     }
+    if load.publish && name != ALL {
+        return Err("--publish goes with `bench all`: what results/ shows is a whole run; --out takes this one".into());
+    }
     std::fs::create_dir_all(&load.out).map_err(|error| format!("{}: {error}", load.out.display()))?;
-    let options = Options {
+    let mut options = Options {
         url,
-        target: Target::by_name(&load.target).ok_or("no such target")?,
+        target,
+        path,
         program: std::env::current_exe()?,
         server_arguments: load.server_arguments.clone(),
+        backends: Backends { redis_url: load.redis_url.clone(), db_url: load.db_url.clone(), ..Backends::default() },
         out: load.out.clone(),
         records: load.records,
         time: Duration::from_secs(load.seconds),
         warm_up: Duration::from_secs(load.warm_up),
         connections: load.connections.map(|count| count.max(1)),
+        pipeline: load.pipeline.max(1),
         rate: load.rate,
         p99_max: Duration::from_millis(load.p99_max),
         seed: load.seed,
         check: !load.no_check,
         ceilings: !load.no_ceilings,
     };
+    let tools = Tools { folder: TOOLS.into(), install: load.install };
     let mut run = Run {
         schema: SCHEMA,
         date: now()?,
@@ -147,35 +206,113 @@ fn measure(name: &str, load: &LoadOptions) -> Result<ExitCode, Failure> {
         machine: Machine::here(&load.out),
         server: match &load.url {
             Some(url) => format!("{} at {url}", load.target),
-            None => format!("`logboom serve {}`, started for each scenario", load.server_arguments.join(" ")),
+            None => format!(
+                "`{}`, started for each scenario",
+                ["logboom serve", &load.server_arguments.join(" ")].join(" ").trim()
+            ),
         },
+        store: if load.servers { SERVERS.to_owned() } else { options.backends.name().to_owned() },
+        complete: false,
         reports: Vec::new(),
+        peers: None,
     };
-    let scenarios: Vec<Scenario> =
-        Scenario::ALL.iter().copied().filter(|scenario| name == ALL || scenario.name() == name).collect();
+    let scenarios: Vec<Scenario> = Scenario::ALL
+        .iter()
+        .copied()
+        .filter(|scenario| name == ALL || scenario.name() == name)
+        .filter(|scenario| name != ALL || scenario.fits(target))
+        .collect();
+    if let Some(unfit) = scenarios.iter().find(|scenario| !scenario.fits(target)) {
+        return Err(format!("`{}` asks for what {} does not have", unfit.name(), load.target).into());
+    }
+    let mut writes = true;
     for scenario in scenarios {
         for _ in 0..load.repeat.max(1) {
-            let mut report = scenario::run(scenario, &options)?;
-            let arguments =
-                std::env::args().skip(1).map(|word| if word == ALL { scenario.name().to_owned() } else { word });
-            report.command = command(arguments);
+            // Fresh ones: what a scenario finds in its store is its own.
+            let beside = match load.servers {
+                true => Some((Redis::start(&tools)?, Postgres::start(&tools)?)),
+                false => None,
+            };
+            if let Some((redis, postgres)) = &beside {
+                options.backends = Backends {
+                    redis_url: Some(redis.url.clone()),
+                    db_url: Some(postgres.url.clone()),
+                    pids: vec![redis.pid(), postgres.pid()],
+                    psql: Some(postgres.psql.clone()),
+                };
+            }
+            let mut report = scenario::run(scenario, &options).unwrap_or_else(|error| {
+                let mut report = Report::new(scenario.name(), scenario.title());
+                report.broke = Some(error.to_string());
+                report
+            });
+            let arguments = std::env::args().skip(1).filter(|word| !["--publish", "--peers"].contains(&word.as_str()));
+            report.command = command(arguments.map(|word| if word == ALL { scenario.name().to_owned() } else { word }));
             if load.json {
                 println!("{}", report.json());
             } else {
                 print!("{}", report.text());
             }
             run.reports.push(report);
+            // What there is by then is kept, whatever becomes of the rest.
+            writes &= keep(&run, &load.out);
         }
     }
+    if name == PEERS || load.peers {
+        // Those of the scenarios are gone by now.
+        options.backends =
+            Backends { redis_url: load.redis_url.clone(), db_url: load.db_url.clone(), ..Backends::default() };
+        let mut peers = peers::run(&tools, &options, &load.only, |line| eprintln!("{line}"));
+        let arguments = std::env::args().skip(1).filter(|word| !["--publish", "--peers"].contains(&word.as_str()));
+        peers.command = command(arguments.map(|word| if word == ALL { PEERS.to_owned() } else { word }));
+        if load.json {
+            println!("{}", sonic_rs::to_string_pretty(&peers)?);
+        } else {
+            print!("{}", peers.markdown());
+        }
+        run.peers = Some(peers);
+    }
+    run.complete = true;
     let mut folders = vec![load.out.as_path()];
     if load.publish {
         folders.push(Path::new(RESULTS));
     }
     for out in folders {
-        let folder = run.write(out)?;
-        eprintln!("written to {}", folder.display());
+        match run.write(out) {
+            Ok(folder) => eprintln!("written to {}", folder.display()),
+            Err(error) => {
+                writes = false;
+                eprintln!("the results cannot be kept: {error}; all of them as JSON:");
+                println!("{}", sonic_rs::to_string_pretty(&run)?);
+            }
+        }
     }
-    Ok(if run.reports.iter().all(|report| report.is_sound()) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let sound = run.reports.iter().all(Report::is_sound);
+    Ok(if sound && writes { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Writes what there is; a disk without room must not cost the rest of the run.
+fn keep(run: &Run, out: &Path) -> bool {
+    match run.write(out) {
+        Ok(_) => true,
+        Err(error) => {
+            eprintln!("what was measured so far cannot be kept: {error}; the run goes on");
+            false
+        }
+    }
+}
+
+/// Host and port of a server, and the path of a sink.
+fn place(url: &str, target: Target) -> Result<(String, Option<String>), Failure> {
+    let rest = match (url.split_once("://"), target) {
+        (Some(("tcp" | "syslog", rest)), Target::Syslog(_)) => rest,
+        _ => url,
+    };
+    let path = rest.split_once("://").map_or(rest, |(_, rest)| rest).find('/').map(|_| {
+        let after = rest.split_once("://").map_or(rest, |(_, rest)| rest);
+        format!("/{}", after.split_once('/').map_or("", |(_, path)| path))
+    });
+    Ok((Address::parse(rest)?.authority, path.filter(|path| path != "/")))
 }
 
 /// What repeats the run.

@@ -27,6 +27,12 @@ pub struct ConfigFile {
 pub enum Command {
     /// Take logs, keep them, and show them: all of Logboom in one process (what `logboom` alone does)
     Serve(Serve),
+    /// Take logs and hand them on to Redis or Postgres: the engine alone
+    Engine,
+    /// Store in Postgres what engines have put into Redis; as many processes of it as are wanted
+    Worker,
+    /// Answer queries from Postgres, and show logs as they come: the sidecar alone
+    Api,
     /// Read lines, of whatever format, and print a JSON record for each
     Parse(Parse),
     /// Show logs as they arrive
@@ -41,7 +47,7 @@ pub enum Command {
     Doctor,
     /// Check the local log and the store of a data folder that is not in use
     Fsck(Fsck),
-    /// Copy a data folder that is not in use into one that starts by itself
+    /// Copy a data folder, in use or not, into one that starts by itself
     Snapshot(Snapshot),
     /// Bring the Postgres of db_url to this version's schema
     Migrate(Migrate),
@@ -184,7 +190,8 @@ pub struct Fsck {
 
 #[derive(Debug, Args)]
 pub struct Snapshot {
-    /// Where the copy is made: a folder that is empty, or not there yet. On the same file system it is made of hard links
+    /// Where the copy is made: a folder that is empty, or not there yet. On the same file system it is made of hard links.
+    /// Where a server uses the data folder, that server makes it, as its own user
     #[arg(value_name = "DIR")]
     pub folder: PathBuf,
 }
@@ -235,7 +242,7 @@ pub struct Config {
 }
 
 /// Commands that take the flags of settings, besides none at all.
-const WITH_SETTINGS: [&str; 5] = ["serve", "doctor", "fsck", "snapshot", "config"];
+const WITH_SETTINGS: [&str; 8] = ["serve", "engine", "worker", "api", "doctor", "fsck", "snapshot", "config"];
 
 /// Commands that take one setting of them: where Postgres is.
 const WITH_DB_URL: [&[&str]; 4] =

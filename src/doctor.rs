@@ -37,7 +37,7 @@ use Finding::{Good, Note, Wrong};
 pub fn run(config: &Config) -> Result<ExitCode, Failure> {
     let engine = &config.settings.engine;
     let folder = existing_parent(&engine.data_dir);
-    let checks: [(&str, &dyn Fn() -> Finding); 8] = [
+    let checks: [(&str, &dyn Fn() -> Finding); 10] = [
         ("kernel", &kernel),
         ("io_uring", &|| io_uring(engine)),
         ("memlock", &|| memlock(engine)),
@@ -46,6 +46,8 @@ pub fn run(config: &Config) -> Result<ExitCode, Failure> {
         ("disk space", &|| disk_space(&folder)),
         ("fdatasync", &|| sync_time(&folder)),
         ("port", &|| port(engine)),
+        ("Redis", &|| redis(engine)),
+        ("Postgres", &|| postgres(engine)),
     ];
     let mut out = io::stdout().lock();
     let mut wrong = 0;
@@ -67,6 +69,41 @@ pub fn run(config: &Config) -> Result<ExitCode, Failure> {
         _ => writeln!(out, "{wrong} of {} checks failed: Logboom cannot run here as it is.", checks.len())?,
     }
     Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn redis(config: &engine::Config) -> Finding {
+    use engine::queue::redis::Target;
+    let Some(url) = &config.redis_url else { return Good("not used: the local log is the queue".into()) };
+    let target = match Target::parse(url) {
+        Ok(target) => target,
+        Err(error) => return Wrong("redis_url cannot be read".into(), error),
+    };
+    match on_runtime(target.inspect()) {
+        Ok(Ok(found)) if found.remarks.is_empty() => Good(found.to_string()),
+        Ok(Ok(found)) => Note(found.to_string(), found.remarks.join("; ")),
+        Ok(Err(error)) => Wrong(format!("{} cannot be used", target.shown()), error.to_string()),
+        Err(error) => Wrong("no runtime to ask with".into(), error.to_string()),
+    }
+}
+
+fn postgres(config: &engine::Config) -> Finding {
+    use engine::store::postgres::Target;
+    let Some(url) = &config.db_url else { return Good("not used: the store is Parquet files".into()) };
+    let target = match Target::parse(url) {
+        Ok(target) => target,
+        Err(error) => return Wrong("db_url cannot be read".into(), error),
+    };
+    match on_runtime(target.inspect()) {
+        Ok(Ok(found)) if found.remarks().is_empty() => Good(found.to_string()),
+        Ok(Ok(found)) => Note(found.to_string(), found.remarks().join("; ")),
+        Ok(Err(error)) => Wrong(format!("{} cannot be used", target.shown()), error.to_string()),
+        Err(error) => Wrong("no runtime to ask with".into(), error.to_string()),
+    }
+}
+
+/// Asks a server; its driver wants a runtime.
+fn on_runtime<T>(asking: impl Future<Output = T>) -> io::Result<T> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(asking))
 }
 
 fn kernel() -> Finding {

@@ -41,14 +41,17 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let settings = || {
-        let inner = |matches: &&'_ ArgMatches| matches.subcommand().map(|(_, inner)| inner);
-        let levels: Vec<&ArgMatches> = std::iter::successors(Some(matches), inner).collect();
+        let levels: Vec<&ArgMatches> =
+            std::iter::successors(Some(matches), |outer| outer.subcommand().map(|(_, inner)| inner)).collect();
         let config = Config::load(cli.config.file.as_deref(), &levels)?;
         record::format::install(config.settings.patterns.0.clone());
         Ok::<_, config::ConfigError>(config)
     };
     match cli.command.as_ref().unwrap_or(&Command::Serve(cli::Serve::default())) {
-        Command::Serve(options) => serve::run(settings()?, options),
+        Command::Serve(options) => serve::serve(settings()?, options),
+        Command::Engine => serve::engine(settings()?),
+        Command::Worker => serve::worker(settings()?),
+        Command::Api => serve::sidecar(settings()?),
         Command::Parse(options) => parse::run(options, &settings()?.settings),
         Command::Tail(options) => tail::run(options),
         Command::Query(options) => query::run(options),

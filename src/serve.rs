@@ -1,18 +1,25 @@
-//! `logboom serve`: engine and sidecar in one process, from the first line on the terminal to a graceful stop.
+//! `logboom serve`: engine and sidecar in one process, from the first line on the terminal to a graceful stop; and
+//! `logboom engine`, `worker` and `api`: the same parts in processes of their own.
 
 use std::io::{IsTerminal, Write};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use engine::{Durability, Upstream};
+use engine::servers::Servers;
+use engine::tail::Tail;
+use engine::{Durability, Role, Upstream};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::Failure;
 use crate::cli::Serve;
 use crate::config::{Config, Settings};
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Where `--dev` finds the dashboard's files.
 const DASHBOARD_FOLDER: &str = "api/dashboard";
@@ -21,14 +28,10 @@ const SIDECAR_THREADS: usize = 2;
 /// What an exit by a signal looks like to a shell.
 const EXIT_BY_SIGNAL: i32 = 128;
 
-pub fn run(config: Config, options: &Serve) -> Result<ExitCode, Failure> {
-    tell_on_stderr(&config.settings.log_level)?;
-    for warning in &config.warnings {
-        tracing::warn!("{warning}");
-    }
-    let Settings { engine: mut settings, api, .. } = config.settings;
-    raise_open_files(&settings);
+/// All in one process.
+pub fn serve(config: Config, options: &Serve) -> Result<ExitCode, Failure> {
     let dashboard_folder = options.dev.then(|| PathBuf::from(DASHBOARD_FOLDER));
+    let Settings { engine: mut settings, api, .. } = begin(config)?;
     if let Some(folder) = &dashboard_folder {
         settings.shards = 1;
         if !folder.join("index.html").is_file() {
@@ -37,17 +40,7 @@ pub fn run(config: Config, options: &Serve) -> Result<ExitCode, Failure> {
             );
         }
     }
-    // glommio opens relative paths from no folder at all.
-    settings.data_dir = std::path::absolute(&settings.data_dir)?;
-
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(SIDECAR_THREADS)
-        .thread_name("sidecar")
-        .enable_all()
-        .build()?;
-    // Before anything is started, so that a signal that comes early is not lost.
-    let mut signals = runtime.block_on(async { Signals::new() })?;
-
+    let (runtime, signals) = runtime()?;
     // The sidecar listens before the engine does, so that no request finds it missing.
     let sidecar = match settings.api_upstream {
         Some(_) => None,
@@ -60,38 +53,147 @@ pub fn run(config: Config, options: &Serve) -> Result<ExitCode, Failure> {
         }
     };
     let shown = settings.clone();
-    let running = engine::start(settings)?;
+    let running = engine::start(settings, Role::Serve)?;
     let (stop_sidecar, stopped) = tokio::sync::oneshot::channel::<()>();
-    let sidecar = sidecar.map(|(server, config)| {
+    let sidecar = sidecar.zip(running.reader()).map(|((server, config), reader)| {
         let stopped = async {
             let _ = stopped.await;
         };
-        runtime.spawn(server.serve(config, running.reader(), running.tail(), stopped))
+        runtime.spawn(server.serve(config, reader, running.tail(), stopped))
     });
+    warn_of_outsiders(running.local_addr());
+    greet(running.local_addr(), &shown);
 
-    let address = running.local_addr();
-    if !address.ip().is_loopback() {
-        tracing::warn!(
-            "{address} can be reached from outside, and there is no authentication yet: let nobody near it who may not read and write all logs"
-        );
+    until_told(&runtime, signals);
+    let _ = stop_sidecar.send(());
+    running.stop();
+    if let Some(sidecar) = sidecar {
+        runtime.block_on(sidecar)?;
     }
-    greet(address, &shown);
+    end(runtime)
+}
 
+/// Takes logs, and hands them on.
+pub fn engine(config: Config) -> Result<ExitCode, Failure> {
+    let Settings { engine: settings, .. } = begin(config)?;
+    let (runtime, signals) = runtime()?;
+    let running = engine::start(settings, Role::Engine)?;
+    warn_of_outsiders(running.local_addr());
+    say(&format!("Logboom {VERSION}\n  takes logs   http://{}/data/\n", running.local_addr()));
+    until_told(&runtime, signals);
+    running.stop();
+    end(runtime)
+}
+
+/// Takes batches out of Redis, and stores them in Postgres.
+pub fn worker(config: Config) -> Result<ExitCode, Failure> {
+    let Settings { engine: settings, .. } = begin(config)?;
+    match (&settings.redis_url, &settings.db_url) {
+        (Some(_), Some(_)) => {}
+        (Some(_), None) => return Err("a worker needs a Postgres to store in: set DB_URL, or --db-url".into()),
+        (None, _) => {
+            return Err("a worker needs a Redis to take from: set REDIS_URL, or --redis-url; \
+                without one the engine stores what it takes itself"
+                .into());
+        }
+    }
+    let (runtime, signals) = runtime()?;
+    let workers = settings.workers;
+    let servers = Servers::start(settings.into())?;
+    servers.start_workers();
+    servers.start_upkeep(|| None);
+    say(&format!("Logboom {VERSION}\n  {workers} workers take from Redis into Postgres\n"));
+    until_told(&runtime, signals);
+    servers.stop();
+    end(runtime)
+}
+
+/// Answers queries, and shows logs as they come.
+pub fn sidecar(config: Config) -> Result<ExitCode, Failure> {
+    let Settings { engine: settings, api, .. } = begin(config)?;
+    if settings.db_url.is_none() {
+        return Err("a sidecar of its own reads from Postgres: set DB_URL, or --db-url; \
+            `logboom serve` has the one for the files of its folder"
+            .into());
+    }
+    let (runtime, signals) = runtime()?;
+    let listen = api::Listen::Tcp(settings.api_listen);
+    let server = runtime.block_on(async { api::Server::bind(&listen) })?;
+    let api_config = api_config(listen, &settings, api);
+    let address = server.address().clone();
+    let servers = Servers::start(settings.into())?;
+    let tail = Tail::default();
+    servers.watch(&tail);
+    let reader = servers.reader().ok_or("there is no store to read from")?;
+    let (stop_sidecar, stopped) = tokio::sync::oneshot::channel::<()>();
+    let serving = runtime.spawn(server.serve(api_config, reader, tail, async {
+        let _ = stopped.await;
+    }));
+    if let api::Listen::Tcp(address) = address {
+        warn_of_outsiders(address);
+        say(&format!(
+            "Logboom {VERSION}\n  answers      http://{address}/  (engines relay to it with --api-upstream {address})\n"
+        ));
+    }
+    until_told(&runtime, signals);
+    let _ = stop_sidecar.send(());
+    runtime.block_on(serving)?;
+    servers.stop();
+    end(runtime)
+}
+
+/// What every one of them does first.
+fn begin(config: Config) -> Result<Settings, Failure> {
+    tell_on_stderr(&config.settings.log_level)?;
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let mut settings = config.settings;
+    raise_open_files(&settings.engine);
+    // glommio opens relative paths from no folder at all.
+    settings.engine.data_dir = std::path::absolute(&settings.engine.data_dir)?;
+    Ok(settings)
+}
+
+/// Signals are watched before anything is started, so that one that comes early is not lost.
+fn runtime() -> Result<(Runtime, Signals), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(SIDECAR_THREADS)
+        .thread_name("sidecar")
+        .enable_all()
+        .build()?;
+    let signals = runtime.block_on(async { Signals::new() })?;
+    Ok((runtime, signals))
+}
+
+/// Waits for the first signal; the second one ends the process at once.
+fn until_told(runtime: &Runtime, mut signals: Signals) {
     let first = runtime.block_on(signals.next());
     tracing::info!("{first}: stopping; once more to stop at once");
     runtime.spawn(async move {
         signals.next().await;
         std::process::exit(EXIT_BY_SIGNAL + SignalKind::terminate().as_raw_value());
     });
-    let _ = stop_sidecar.send(());
-    running.stop();
-    if let Some(sidecar) = sidecar {
-        runtime.block_on(sidecar)?;
-    }
+}
+
+fn end(runtime: Runtime) -> Result<ExitCode, Failure> {
     // A query that does not end must not hold the process: nothing of it is worth keeping.
     runtime.shutdown_timeout(Duration::from_secs(1));
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+fn warn_of_outsiders(address: SocketAddr) {
+    if !address.ip().is_loopback() {
+        tracing::warn!(
+            "{address} can be reached from outside, and there is no authentication yet: let nobody near it who may not read and write all logs"
+        );
+    }
+}
+
+/// Nobody may be reading.
+fn say(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
 fn api_config(listen: api::Listen, engine: &engine::Config, limits: crate::config::Sidecar) -> api::ApiConfig {
@@ -151,11 +253,10 @@ Try it:
   curl -X POST http://{address}/data/fast -H "Content-Type: application/json" -d '{{"timestamp": "2025-11-11T16:00:00", "level": "ERROR",
     "source": "web-server", "application": "api", "message": "Database connection failed", "metadata": {{"user_id": 12345}}}}'
 "#,
-        version = env!("CARGO_PKG_VERSION"),
+        version = VERSION,
         data = config.data_dir.display(),
     );
-    // Nobody may be reading.
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    say(&text);
 }
 
 struct Signals {

@@ -1,4 +1,4 @@
-//! `logboom fsck` and `logboom snapshot`: looking after a data folder that no server uses.
+//! `logboom fsck` and `logboom snapshot`: looking after a data folder.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -39,14 +39,16 @@ pub fn fsck(settings: &Settings, options: &Fsck) -> Result<ExitCode, Failure> {
     }
 }
 
+/// Says what is in the copy, and who made it.
 pub fn snapshot(settings: &Settings, options: &Snapshot) -> Result<ExitCode, Failure> {
-    let copied = upkeep::snapshot(&settings.engine, &options.folder)?;
+    let upkeep::Snapshot { copied, by_server } = upkeep::snapshot(&settings.engine, &options.folder)?;
     let mut out = std::io::stdout().lock();
     let to = options.folder.display();
+    let by = if by_server { "The server that uses the folder goes on. " } else { "" };
     writeln!(
         out,
-        "{to} holds {} records in {} files, {} bytes: `logboom --data-dir {to}` starts on it.",
-        copied.rows, copied.files, copied.bytes
+        "{by}{to} holds {} records in {} files ({} hard links), {} bytes: `logboom --data-dir {to}` starts on it.",
+        copied.rows, copied.files, copied.linked, copied.bytes
     )?;
     Ok(ExitCode::SUCCESS)
 }

@@ -41,7 +41,7 @@ pub async fn page(sidecar: &Sidecar, mut params: Params) -> Result<Answer, ApiEr
     }
     body.push(b'}');
     let mut response = json(body);
-    set_timing(response.headers_mut(), &ran, Some(&page.read));
+    set_timing(response.headers_mut(), &ran);
     Ok(response)
 }
 
@@ -55,7 +55,7 @@ pub async fn one(sidecar: &Sidecar, id: &str, params: Params) -> Result<Answer, 
         None => return Err(no_record(id)),
     }
     let mut response = json(body);
-    set_timing(response.headers_mut(), &ran, None);
+    set_timing(response.headers_mut(), &ran);
     Ok(response)
 }
 
@@ -76,7 +76,7 @@ pub async fn context(sidecar: &Sidecar, id: &str, mut params: Params) -> Result<
     push_rows(&context.after, &mut body);
     body.push(b'}');
     let mut response = json(body);
-    set_timing(response.headers_mut(), &ran, None);
+    set_timing(response.headers_mut(), &ran);
     Ok(response)
 }
 

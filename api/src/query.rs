@@ -24,6 +24,8 @@ pub struct Ran<T> {
     pub answer: T,
     pub waited: Duration,
     pub took: Duration,
+    /// What of the store was read.
+    pub read: ReadStats,
 }
 
 /// Cancels its query when it is dropped: hyper drops the answer's future as soon as the client is gone.
@@ -56,6 +58,7 @@ impl Queries {
         let stop = Stop::after(self.limit);
         let guard = CancelOnDrop(stop.clone());
         let reader = self.reader.clone();
+        let watched = stop.clone();
         let running = tokio::task::spawn_blocking(move || {
             // Held until the query has really ended, also when nobody waits any more.
             let _place = place;
@@ -66,7 +69,7 @@ impl Queries {
             ApiError::internal("the query failed: the log of this process says why")
         })??;
         drop(guard);
-        Ok(Ran { answer, waited: started - asked, took: started.elapsed() })
+        Ok(Ran { answer, waited: started - asked, took: started.elapsed(), read: watched.read() })
     }
 
     /// A place for an export, and the reader to export from. Exports run as long as their client reads, so they have
@@ -88,15 +91,19 @@ async fn place(places: &Arc<Semaphore>, what: &str, setting: &str) -> Result<Own
 }
 
 /// `Server-Timing` (W3C Server Timing §3): what browsers show beside a request.
-pub fn set_timing<T>(headers: &mut warp::http::HeaderMap, ran: &Ran<T>, read: Option<&ReadStats>) {
+pub fn set_timing<T>(headers: &mut warp::http::HeaderMap, ran: &Ran<T>) {
     let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
-    let mut text = format!("query;dur={:.2}, wait;dur={:.2}", ms(ran.took), ms(ran.waited));
-    if let Some(read) = read {
-        text += &format!(
-            ", files;desc=\"{} read {} skipped\", groups;desc=\"{} read {} skipped\", rows;desc=\"{} read\"",
-            read.files_read, read.files_skipped, read.groups_read, read.groups_skipped, read.rows_read
-        );
-    }
+    let read = &ran.read;
+    let text = format!(
+        "query;dur={:.2}, wait;dur={:.2}, files;desc=\"{} read {} skipped\", groups;desc=\"{} read {} skipped\", rows;desc=\"{} read\"",
+        ms(ran.took),
+        ms(ran.waited),
+        read.files_read,
+        read.files_skipped,
+        read.groups_read,
+        read.groups_skipped,
+        read.rows_read
+    );
     if let Ok(value) = HeaderValue::from_str(&text) {
         headers.insert(HeaderName::from_static("server-timing"), value);
     }

@@ -155,7 +155,7 @@ pub async fn stats(sidecar: &Sidecar, params: Params) -> Result<Answer, ApiError
         per_second: *per_second,
     };
     let mut response = json_of(&stats)?;
-    set_timing(response.headers_mut(), &ran, None);
+    set_timing(response.headers_mut(), &ran);
     Ok(response)
 }
 
@@ -183,7 +183,7 @@ pub async fn histogram(sidecar: &Sidecar, mut params: Params) -> Result<Answer, 
             .collect(),
     };
     let mut response = json_of(&answer)?;
-    set_timing(response.headers_mut(), &ran, None);
+    set_timing(response.headers_mut(), &ran);
     Ok(response)
 }
 
@@ -202,7 +202,7 @@ pub async fn facets(sidecar: &Sidecar, mut params: Params) -> Result<Answer, Api
         other: ran.answer.other,
     };
     let mut response = json_of(&answer)?;
-    set_timing(response.headers_mut(), &ran, None);
+    set_timing(response.headers_mut(), &ran);
     Ok(response)
 }
 

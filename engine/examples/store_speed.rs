@@ -3,6 +3,13 @@
 //! With `0` rows it compacts the store that is in `DIR`, and tells how much smaller that makes it. Else it
 //! generates rows (one a millisecond, in order, as a busy service writes them), flushes them 48 MiB at a time, and asks
 //! the questions that people ask, each until it is warm. CPU is the whole process's, generation left out.
+//!
+//! In place of a question:
+//!
+//! - `grow` fills the store as a server does, with flushes and compaction beside, and tells at each tenth what a row costs
+//!   and how much memory there is; then it opens it anew, and asks.
+//! - `filters` looks for whole messages of the store, and for words that it does not hold, and tells which share of the
+//!   rows was read for nothing.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -21,8 +28,13 @@ fn main() {
     let mut args = std::env::args().skip(1);
     let dir = args.next().expect("a folder to put the store in");
     let rows: u64 = args.next().map_or(1_000_000, |rows| rows.parse().expect("a number of rows"));
+    if std::env::args().nth(3).is_some_and(|mode| mode == "grow") {
+        return grow(Path::new(&dir), rows);
+    }
     let options = Options::new(1 << 30, 1 << 30, Duration::from_secs(3600));
+    let began = Instant::now();
     let (store, _) = ParquetStore::open(Path::new(&dir), options).expect("the store opens");
+    println!("opened in    {:.1} ms, {} MiB of memory", began.elapsed().as_secs_f64() * 1e3, resident_mib());
     if store.status().file_rows == 0 {
         fill(&store, rows);
     } else if rows == 0 {
@@ -30,8 +42,11 @@ fn main() {
         store.compact_now().expect("the compaction works");
         report_files(&store);
         return store.close();
+    } else if std::env::args().nth(3).is_some_and(|mode| mode == "filters") {
+        return false_positives(&store);
     }
     ask(&store);
+    println!("then         {} MiB of memory", resident_mib());
     store.close();
 }
 
@@ -68,6 +83,89 @@ fn fill(store: &ParquetStore, rows: u64) {
     let (wall, cpu) = (start.elapsed().as_secs_f64(), cpu_seconds() - cpu);
     println!("compaction   {:.3} µs a row, {:.3} µs of CPU", per(wall), per(cpu));
     report_files(store);
+}
+
+/// Fills a store as a server does, a tenth at a time.
+fn grow(dir: &Path, rows: u64) {
+    let mut generator = Generator::new();
+    let (store, _) = ParquetStore::open(dir, Options::default()).expect("the store opens");
+    let mut made = 0;
+    for tenth in 1..=10 {
+        let tidy_seconds = || cpu_seconds_of("store-tidy") + cpu_seconds_of("store-behind");
+        let (flush, tidy, began) = (cpu_seconds_of("store"), tidy_seconds(), made);
+        while made < rows * tenth / 10 {
+            let batch = generator.batch((rows - made).min(10_000) as usize);
+            made += batch.len() as u64;
+            store.wait_for_room_blocking();
+            store.insert(0, &[batch], LogPosition { segment: 0, offset: made });
+        }
+        let per_row = |seconds: f64| seconds * 1e6 / (made - began) as f64;
+        let (flush, tidy) = (cpu_seconds_of("store") - flush, tidy_seconds() - tidy);
+        println!(
+            "{made:>11} rows  CPU µs a row: flush {:.3}, compaction {:.3}  {:>4} files  {:>4} MiB of memory",
+            per_row(flush),
+            per_row(tidy),
+            store.status().files,
+            resident_mib()
+        );
+    }
+    store.flush_now().expect("the flush works");
+    // One compaction begins as soon as the one before it has ended, if there is anything to do.
+    let mut idle = 0;
+    while idle < 20 {
+        std::thread::sleep(Duration::from_millis(50));
+        idle = if store.status().is_compacting { 0 } else { idle + 1 };
+    }
+    let totals = store.totals();
+    println!(
+        "compacted    {} rows in {} runs, {:.0} s",
+        totals.compacted_rows, totals.compactions, totals.compaction_seconds
+    );
+    let tidy = cpu_seconds_of("store-tidy") + cpu_seconds_of("store-behind");
+    println!(
+        "             {:.3} µs of CPU a row of the store, {:.3} a row written anew",
+        tidy * 1e6 / rows as f64,
+        tidy * 1e6 / totals.compacted_rows as f64
+    );
+    report_files(&store);
+    store.close();
+}
+
+/// How many rows are read that the page filters might have spared.
+fn false_positives(store: &ParquetStore) {
+    let stop = || Stop::after(Duration::from_secs(100));
+    let total = store.status().file_rows as f64;
+    let text = |text: &str| Filter { expr: Expr::Text(text.to_owned()), ..Filter::default() };
+    let share = |needle: &str, found: &mut usize| {
+        let page = store.page(&text(needle), 1_000, None, &stop()).expect("a page");
+        *found += page.rows.count;
+        page.read.rows_read as f64 / total
+    };
+    let show = |what: &str, mut shares: Vec<f64>, found: usize| {
+        shares.sort_unstable_by(f64::total_cmp);
+        let at = |part: usize| shares[(shares.len() - 1) * part / 100] * 100.0;
+        println!(
+            "{what:<24} {:>3} asked, {found} found; of all rows read: median {:.3} %, p90 {:.3} %, most {:.3} %",
+            shares.len(),
+            at(50),
+            at(90),
+            at(100)
+        );
+    };
+    let absent =
+        ["quagga", "zebrafish", "xylophone", "jabberwock", "kubelet-7", "fjord", "0xdeadbeefcafe", "wolverine"];
+    let mut found = 0;
+    let shares = absent.iter().map(|needle| share(needle, &mut found)).collect();
+    show("words that none has", shares, found);
+    let mut messages = Vec::new();
+    for at in 1..=50 {
+        let to = Some(Timestamp::clamped(START + (total as i64 * at / 51) * 1000));
+        let page = store.page(&Filter { to, ..Filter::default() }, 1, None, &stop()).expect("a page");
+        messages.extend(page.rows.rows().map(|row| String::from_utf8_lossy(row.message()).into_owned()));
+    }
+    found = 0;
+    let shares = messages.iter().map(|message| share(message, &mut found)).collect();
+    show("whole messages", shares, found);
 }
 
 fn report_files(store: &ParquetStore) {
@@ -166,6 +264,24 @@ fn cpu_seconds() -> f64 {
         text.split_whitespace().next()?.parse::<f64>().ok()
     };
     tasks.filter_map(of).sum::<f64>() / 1e9
+}
+
+/// The same, of the threads of one name.
+fn cpu_seconds_of(name: &str) -> f64 {
+    let tasks = std::fs::read_dir("/proc/self/task").expect("/proc");
+    let of = |task: std::io::Result<std::fs::DirEntry>| {
+        let path = task.ok()?.path();
+        let is_it = std::fs::read_to_string(path.join("comm")).ok()?.trim_end() == name;
+        let text = std::fs::read_to_string(path.join("schedstat")).ok().filter(|_| is_it)?;
+        text.split_whitespace().next()?.parse::<f64>().ok()
+    };
+    tasks.filter_map(of).sum::<f64>() / 1e9
+}
+
+fn resident_mib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("/proc");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
+    line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).expect("a number") / 1024
 }
 
 /// Rows as a busy service writes them: 24 templates, 20 sources, 50 applications, 2 to 4 metadata keys.

@@ -139,6 +139,17 @@ impl Session {
     }
 
     async fn request(&mut self, head: Head) -> io::Result<After> {
+        let config = &self.shard.config;
+        if config.listen.ip().is_loopback() && head.is_misdirected(&config.origins) {
+            let host = head.host.as_deref().unwrap_or_default();
+            let message = format!(
+                "`{host}` is no name of this server, which listens on this machine only: ask for {} or localhost, or \
+                 name it in the setting origins, as http://{host}",
+                config.listen.ip()
+            );
+            self.shard.metrics.reject("foreign_host", 1);
+            return self.refuse(&head, Reply::error(421, "foreign_host", &message)).await;
+        }
         if head.method == Method::Post && head.is_foreign(&self.shard.config.origins) {
             let origin = head.origin.as_deref().unwrap_or_default();
             let message = format!("a page of `{origin}` may not post here: allow it with the setting origins");
@@ -318,7 +329,7 @@ impl Session {
             return Err(body_too_large(door, limit));
         }
         let stores = door != Door::Parse || ask.store;
-        if stores && let Some(failure) = self.shard.refuses() {
+        if stores && let Some(failure) = self.shard.refuses(door) {
             return Err(failure_reply(&failure, 0));
         }
         Ok(ask)
@@ -335,9 +346,7 @@ impl Session {
     }
 
     fn count_refusal(&self, reply: &Reply) {
-        let text = String::from_utf8_lossy(&reply.body);
-        let code = text.split("\"code\":\"").nth(1).and_then(|rest| rest.split('"').next());
-        self.shard.metrics.reject(code.unwrap_or("unknown"), 1);
+        self.shard.metrics.reject(reply.code.unwrap_or("refused"), 1);
     }
 
     /// A body that is needed as a whole: one record, or what is to be parsed.
@@ -378,7 +387,7 @@ impl Session {
         let mut stage = crate::ingest::stage::Stage::new(shard.builders.take());
         match stage.push(&mut self.parser, text, record::format::Mode::Json, &context, &mut ids) {
             Ok(taken) => {
-                let (ticket, builder) = shard.appender.submit(stage.finish(), ask.door, &mut ids, received);
+                let (ticket, builder) = shard.appender(ask.door).submit(stage.finish(), ask.door, &mut ids, received);
                 shard.builders.give(builder);
                 let status = if ask.door == Door::Direct { 201 } else { 202 };
                 Ok((Some(ticket), id_reply(status, taken.pushed.id)))
@@ -410,7 +419,7 @@ impl Session {
             shard.builders.give(builder);
             return Ok((None, parsed.reply));
         }
-        let (ticket, builder) = shard.appender.submit(parsed.staged, Door::Parse, &mut ids, received);
+        let (ticket, builder) = shard.appender(Door::Parse).submit(parsed.staged, Door::Parse, &mut ids, received);
         shard.builders.give(builder);
         let reply = match parsed.id.filter(|_| parsed.accepted == 1 && parsed.rejected == 0) {
             Some(id) => id_reply(202, id),
@@ -469,19 +478,15 @@ impl Session {
             shard.metrics.reject(code, 1);
         }
         let reply = account.reply();
-        let staged = batch.intake.take_staged(shard.builders.take());
+        let ticket = self.submit_part(&mut batch);
         shard.builders.give(batch.intake.take_staged(record::BatchBuilder::new(1)).open);
-        if staged.rows() == 0 {
-            shard.builders.give(staged.open);
-            return Ok((None, reply));
+        match ticket {
+            Some((ticket, _)) if batch.committed > 0 => {
+                ticket.settled().await.map_err(|failure| Broken::Refused(failure_reply(&failure, batch.committed)))?;
+                Ok((None, reply))
+            }
+            ticket => Ok((ticket.map(|(ticket, _)| ticket), reply)),
         }
-        let (ticket, builder) = shard.appender.submit(staged, Door::Batch, &mut shard.ids.borrow_mut(), batch.received);
-        shard.builders.give(builder);
-        if batch.committed > 0 {
-            ticket.settled().await.map_err(|failure| Broken::Refused(failure_reply(&failure, batch.committed)))?;
-            return Ok((None, reply));
-        }
-        Ok((Some(ticket), reply))
     }
 
     /// Takes in what is at hand of a batch's body.
@@ -498,23 +503,26 @@ impl Session {
         Ok(turn)
     }
 
-    async fn commit_part(&mut self, batch: &mut BatchBody) -> Result<(), Broken> {
-        let shard = self.shard.clone();
+    /// Submits what is staged of a body, if anything is; with the number of rows.
+    fn submit_part(&self, batch: &mut BatchBody) -> Option<(Ticket, u64)> {
+        let shard = &self.shard;
         let staged = batch.intake.take_staged(shard.builders.take());
         let rows = staged.rows();
         if rows == 0 {
             shard.builders.give(staged.open);
-            return Ok(());
+            return None;
         }
-        let (ticket, builder) = shard.appender.submit(staged, Door::Batch, &mut shard.ids.borrow_mut(), batch.received);
+        let mut ids = shard.ids.borrow_mut();
+        let (ticket, builder) = shard.appender(Door::Batch).submit(staged, Door::Batch, &mut ids, batch.received);
         shard.builders.give(builder);
-        match ticket.settled().await {
-            Ok(()) => {
-                batch.committed += rows;
-                Ok(())
-            }
-            Err(failure) => Err(Broken::Refused(failure_reply(&failure, batch.committed))),
-        }
+        Some((ticket, rows))
+    }
+
+    async fn commit_part(&mut self, batch: &mut BatchBody) -> Result<(), Broken> {
+        let Some((ticket, rows)) = self.submit_part(batch) else { return Ok(()) };
+        ticket.settled().await.map_err(|failure| Broken::Refused(failure_reply(&failure, batch.committed)))?;
+        batch.committed += rows;
+        Ok(())
     }
 
     /// Reads more of a body, within its time. Everything due is sent first: the client may be waiting for it.

@@ -1,5 +1,5 @@
-//! Starting and stopping: the folder, the store, what the log held, the shards, the port. In this order, so that
-//! whatever is wrong is said before anything is promised.
+//! Starting and stopping: the folder, the store or the servers, what the log held, the shards, the port. In this order,
+//! so that whatever is wrong is said before anything is promised.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -8,20 +8,25 @@ use std::sync::OnceLock;
 use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc as std_mpsc;
 use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
 
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 use tokio::sync::mpsc;
 
 use crate::config::{Config, Durability, Upstream};
+use crate::control::Control;
 use crate::folder::{Folder, FolderError};
 use crate::health::Health;
 use crate::listen::{self, Outlet};
 use crate::metrics::{Metrics, ShardMetrics};
 use crate::queue::LogPosition;
-use crate::queue::local::{self, Options, Recovery};
-use crate::shard::{self, Message, Seed};
+use crate::queue::imports::Imports;
+use crate::queue::local::{self, Options, Recovery, drained};
+use crate::servers::{LogToDrain, Servers, ServersError, ServersMetrics};
+use crate::shard::{self, Backing, ByWayOfRedis, Message, Seed};
 use crate::store::Reader;
 use crate::store::parquet::{self, ParquetStore, StoreError};
+use crate::store_metrics::StoreMetrics;
 use crate::tail::Tail;
 
 /// Why the engine did not start: one sentence, with the mend.
@@ -41,23 +46,36 @@ pub enum StartError {
     Shard { shard: usize, reason: String },
     #[error("io_uring cannot be used: {reason}")]
     Ring { reason: String },
+    #[error(transparent)]
+    Servers(#[from] ServersError),
+}
+
+/// What a process does besides taking logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// All of it: it stores what it takes, and reads it.
+    Serve,
+    /// Nothing: workers store, a sidecar reads.
+    Engine,
 }
 
 /// An engine at work.
 pub struct Running {
     address: SocketAddr,
     upstream: Upstream,
-    store: Arc<ParquetStore>,
+    store: Option<Arc<ParquetStore>>,
+    servers: Option<Arc<Servers>>,
     tail: Tail,
     listener: Arc<TcpListener>,
     accepting: JoinHandle<()>,
     shards: Vec<(mpsc::UnboundedSender<Message>, ExecutorJoinHandle<()>)>,
     findings: Vec<String>,
+    control: Option<Control>,
     _folder: Folder,
 }
 
 /// Starts the engine. Blocks until every shard takes requests.
-pub fn start(config: Config) -> Result<Running, StartError> {
+pub fn start(config: Config, role: Role) -> Result<Running, StartError> {
     let listener = listen::bind(config.listen).map_err(|source| match source.kind() {
         std::io::ErrorKind::AddrInUse => StartError::AddressInUse { address: config.listen },
         _ => StartError::Listen { address: config.listen, source },
@@ -67,44 +85,58 @@ pub fn start(config: Config) -> Result<Running, StartError> {
     crate::probe::ring(config.ring_bytes)
         .map_err(|error| StartError::Ring { reason: ring_reason(&error.to_string()) })?;
 
-    let store_dir = config.data_dir.join("store");
-    let (store, covered) = ParquetStore::open(&store_dir, store_options(&config))
-        .map_err(|source| StartError::Store { path: store_dir, source })?;
-    let queue_dir = config.data_dir.join("queue");
-    let (recoveries, mut findings) = recover(&queue_dir, &store, &covered, config.shards)?;
-    findings.extend(store.report().sentences());
+    let config = Arc::new(config);
+    let Opened { store, servers, mut logs, imports, findings } = open(&config, role)?;
     for finding in &findings {
         tracing::warn!("{finding}");
     }
-
-    let config = Arc::new(config);
-    let metrics = Arc::new(Metrics::new());
+    let left = logs.split_off(config.shards);
+    let mut metrics = Metrics::new();
+    if let Some(store) = &store {
+        metrics = metrics.with(StoreMetrics(store.clone()));
+    }
+    if let Some(servers) = &servers {
+        metrics = metrics.with(ServersMetrics(servers.clone()));
+    }
+    let metrics = Arc::new(metrics);
     let tail = Tail::default();
     let shard_metrics: Vec<_> = (0..config.shards).map(|_| Arc::new(ShardMetrics::new(metrics.clone()))).collect();
     let health = Arc::new(Health {
         metrics: metrics.clone(),
         shards: shard_metrics.clone(),
         store: store.clone(),
+        servers: servers.clone(),
         tail: tail.clone(),
         queue_bytes_max: config.queue_bytes_max,
+        retain: config.retain,
         findings: OnceLock::from(findings.clone()),
     });
     let upstream = config.api_upstream.clone().unwrap_or_else(|| own_upstream(address));
 
+    let inboxes: Vec<_> = (0..config.shards).map(|_| mpsc::unbounded_channel()).collect();
+    let senders: Vec<_> = inboxes.iter().map(|(sender, _)| sender.clone()).collect();
     let mut shards = Vec::new();
     let mut outlets = Vec::new();
-    for (index, recovery) in recoveries.into_iter().enumerate() {
-        let (sender, inbox) = mpsc::unbounded_channel();
+    for (index, (log, (sender, inbox))) in logs.into_iter().zip(inboxes).enumerate() {
         let load = Arc::new(AtomicUsize::new(0));
         outlets.push(Outlet { sender: sender.clone(), load: load.clone() });
+        let backing = match (&servers, &store) {
+            (Some(servers), None) => {
+                let to = sender.clone();
+                let covered = Box::new(move |position| drop(to.send(Message::Covered(position))));
+                Backing::Servers(servers.doorways(log.to_drain(), covered))
+            }
+            (servers, Some(store)) => Backing::Embedded(store.clone(), by_way_of_redis(servers, &imports)),
+            (None, None) => unreachable!("one of them was opened"),
+        };
         let seed = Seed {
             index: index as u16,
             config: config.clone(),
             upstream: upstream.clone(),
-            log_dir: shard_dir(&queue_dir, index),
-            recovery,
+            log_dir: log.dir,
+            recovery: log.recovery,
             log_options: log_options(&config),
-            store: store.clone(),
+            backing,
             tail: tail.clone(),
             metrics: metrics.clone(),
             shard_metrics: shard_metrics[index].clone(),
@@ -114,19 +146,26 @@ pub fn start(config: Config) -> Result<Running, StartError> {
         };
         shards.push((sender, spawn(index, seed)?));
     }
-    let senders: Vec<_> = shards.iter().map(|(sender, _)| sender.clone()).collect();
-    let queue = queue_dir.clone();
-    store.on_covered(move |shard, position| match senders.get(usize::from(shard)) {
-        // A shard that has stopped needs no segments back.
-        Some(sender) => drop(sender.send(Message::Covered(position))),
-        // The log of a run with more shards: nobody writes it any more.
-        None => {
-            let dir = shard_dir(&queue, usize::from(shard));
-            if let Err(error) = local::remove_covered(&dir, position) {
-                tracing::warn!("cannot remove {}: {error}", dir.display());
-            }
+    if let Some(store) = &store {
+        give_back_covered(store, &config.data_dir.join("queue"), senders.clone(), imports.clone());
+    }
+    if let (Some(servers), Some(imports)) = (&servers, imports) {
+        servers.start_import(imports, move |handed| drop(senders[0].send(Message::Import(handed))));
+    }
+    if let Some(servers) = &servers {
+        servers.share(&tail);
+    }
+    if let (Some(servers), None) = (&servers, &store) {
+        for log in left {
+            let dir = log.dir.clone();
+            servers.drain_left(log.to_drain(), Box::new(move |position| remove_covered(&dir, position)));
         }
-    });
+        if role == Role::Serve {
+            servers.start_workers();
+        }
+        let shards = shard_metrics;
+        servers.start_upkeep(move || oldest_in_logs(&shards));
+    }
 
     let listener = Arc::new(listener);
     let accepting = std::thread::Builder::new()
@@ -137,10 +176,129 @@ pub fn start(config: Config) -> Result<Running, StartError> {
             move || listen::accept(&listener, &outlets, connections_max, &metrics)
         })
         .map_err(|error| StartError::Shard { shard: 0, reason: error.to_string() })?;
+    let control = match &store {
+        Some(store) => Control::start(&config.data_dir, store.clone(), findings.clone())
+            .inspect_err(|error| {
+                let folder = config.data_dir.display();
+                tracing::warn!("no control socket in {folder}: {error}; `logboom snapshot` needs a stop");
+            })
+            .ok(),
+        None => None,
+    };
     if let Err(error) = folder.write_listen(address) {
         tracing::warn!("cannot write {}: {error}", config.data_dir.join("listen").display());
     }
-    Ok(Running { address, upstream, store, tail, listener, accepting, shards, findings, _folder: folder })
+    Ok(Running {
+        address,
+        upstream,
+        store,
+        servers,
+        tail,
+        listener,
+        accepting,
+        shards,
+        findings,
+        control,
+        _folder: folder,
+    })
+}
+
+/// What a start finds.
+struct Opened {
+    store: Option<Arc<ParquetStore>>,
+    servers: Option<Arc<Servers>>,
+    /// Of the shards that will run, and of those that a folder was left of.
+    logs: Vec<Log>,
+    /// What the logs have, where Redis feeds the store of this process.
+    imports: Option<Arc<Imports>>,
+    findings: Vec<String>,
+}
+
+/// A shard's log, read back.
+struct Log {
+    dir: PathBuf,
+    /// Everything before this is stored elsewhere.
+    from: LogPosition,
+    recovery: Recovery,
+}
+
+impl Log {
+    fn to_drain(&self) -> LogToDrain {
+        LogToDrain { dir: self.dir.clone(), from: self.from, reached: self.recovery.reached() }
+    }
+}
+
+/// Opens the store and gives it what the logs hold; or meets the servers, which will be given it.
+fn open(config: &Arc<Config>, role: Role) -> Result<Opened, StartError> {
+    let store_dir = config.data_dir.join("store");
+    let queue_dir = config.data_dir.join("queue");
+    let wrong = |source| StartError::Store { path: store_dir.clone(), source };
+    let has_servers = config.db_url.is_some() || config.redis_url.is_some();
+    let servers = has_servers.then(|| Servers::start(config.clone())).transpose()?.map(Arc::new);
+    let stores_here = config.db_url.is_none() && (config.redis_url.is_none() || role == Role::Serve);
+    if !stores_here {
+        // What a run without servers has put into files need not go to them.
+        let covered = parquet::covered(&store_dir).map_err(wrong)?;
+        let (logs, findings) = recover(&queue_dir, None, &covered, config.shards)?;
+        return Ok(Opened { store: None, servers, logs, imports: None, findings });
+    }
+    let (store, covered) = ParquetStore::open(&store_dir, store_options(config)).map_err(wrong)?;
+    let imports = servers.is_some().then(|| known_imports(&queue_dir, config.shards)).transpose()?;
+    let (logs, mut findings) = recover(&queue_dir, Some(&store), &covered, config.shards)?;
+    findings.extend(store.report().sentences());
+    Ok(Opened { store: Some(store), servers, logs, imports, findings })
+}
+
+/// The ids of all batches that the logs hold, also of those that are in files already, and of those of before.
+fn known_imports(queue_dir: &Path, shards: usize) -> Result<Arc<Imports>, StartError> {
+    let wrong = |source| local::LogError::Io { path: queue_dir.to_owned(), source };
+    std::fs::create_dir_all(queue_dir).map_err(wrong)?;
+    let imports = Imports::open(queue_dir).map_err(wrong)?;
+    for index in logs_in(queue_dir, shards) {
+        let dir = shard_dir(queue_dir, index);
+        local::recover(&dir, LogPosition::default(), &mut |_, batch| imports.add(&[batch]))?;
+    }
+    Ok(Arc::new(imports))
+}
+
+fn by_way_of_redis(servers: &Option<Arc<Servers>>, imports: &Option<Arc<Imports>>) -> Option<ByWayOfRedis> {
+    let queue = servers.as_ref()?.redis_doorway()?;
+    Some(ByWayOfRedis { queue, imports: imports.clone()? })
+}
+
+fn give_back_covered(
+    store: &ParquetStore,
+    queue_dir: &Path,
+    senders: Vec<mpsc::UnboundedSender<Message>>,
+    imports: Option<Arc<Imports>>,
+) {
+    let queue = queue_dir.to_owned();
+    store.on_covered(move |shard, position| {
+        if let Some(imports) = &imports
+            && let Err(error) = imports.write()
+        {
+            tracing::warn!("the log keeps what the store has, since the ids in it cannot be written: {error}");
+            return;
+        }
+        match senders.get(usize::from(shard)) {
+            // A shard that has stopped needs no segments back.
+            Some(sender) => drop(sender.send(Message::Covered(position))),
+            // The log of a run with more shards: nobody writes it any more.
+            None => remove_covered(&shard_dir(&queue, usize::from(shard)), position),
+        }
+    });
+}
+
+fn remove_covered(dir: &Path, position: LogPosition) {
+    if let Err(error) = local::remove_covered(dir, position) {
+        tracing::warn!("cannot remove {}: {error}", dir.display());
+    }
+}
+
+/// When the oldest batch came that is in the local logs alone.
+fn oldest_in_logs(shards: &[Arc<ShardMetrics>]) -> Option<SystemTime> {
+    let micros = shards.iter().filter_map(|shard| shard.reading().oldest_micros).min()?;
+    Some(SystemTime::UNIX_EPOCH + Duration::from_micros(micros.max(0) as u64))
 }
 
 impl Running {
@@ -153,8 +311,13 @@ impl Running {
         &self.upstream
     }
 
-    pub fn reader(&self) -> Arc<dyn Reader> {
-        self.store.clone()
+    /// What queries ask; `None` where logs are stored elsewhere, without a Postgres to ask.
+    pub fn reader(&self) -> Option<Arc<dyn Reader>> {
+        match (&self.store, &self.servers) {
+            (Some(store), _) => Some(store.clone()),
+            (None, Some(servers)) => servers.reader(),
+            (None, None) => None,
+        }
     }
 
     pub fn tail(&self) -> Tail {
@@ -168,6 +331,9 @@ impl Running {
 
     /// Takes no more requests, answers those under way, and leaves everything acknowledged in the store or the log.
     pub fn stop(self) {
+        if let Some(control) = self.control {
+            control.stop();
+        }
         // The accepting thread wakes with an error, and ends.
         let _ = rustix::net::shutdown(&*self.listener, rustix::net::Shutdown::Both);
         if self.accepting.join().is_err() {
@@ -181,7 +347,12 @@ impl Running {
                 tracing::error!(shard = index, "a shard had ended with a fault");
             }
         }
-        self.store.close();
+        if let Some(store) = self.store {
+            store.close();
+        }
+        if let Some(servers) = self.servers {
+            servers.stop();
+        }
     }
 }
 
@@ -199,6 +370,7 @@ pub(crate) fn store_options(config: &Config) -> parquet::Options {
         parquet::Options::new(config.memory_bytes_max as usize, config.flush_bytes as usize, config.flush_age);
     options.retain = config.retain;
     options.retain_bytes = config.retain_bytes;
+    options.query_bytes_max = config.query_bytes_max;
     options
 }
 
@@ -213,36 +385,42 @@ fn log_options(config: &Config) -> Options {
     }
 }
 
-/// Gives the store everything that the logs hold and its files do not; also the logs of a run with more shards.
-pub(crate) fn recover(
+/// Reads the logs back, also those of a run with more shards. The store, where there is one, gets everything that its files
+/// do not hold.
+fn recover(
     queue_dir: &Path,
-    store: &ParquetStore,
+    store: Option<&ParquetStore>,
     covered: &parquet::Covered,
     shards: usize,
-) -> Result<(Vec<Recovery>, Vec<String>), StartError> {
-    let mut recoveries = Vec::new();
+) -> Result<(Vec<Log>, Vec<String>), StartError> {
+    let mut logs = Vec::new();
     let mut findings = Vec::new();
     for index in logs_in(queue_dir, shards) {
         let dir = shard_dir(queue_dir, index);
-        let from = covered.get(&(index as u16)).copied().unwrap_or_default();
+        let from = covered.get(&(index as u16)).copied().unwrap_or_default().max(drained::read(&dir));
         let recovery = local::recover(&dir, from, &mut |end: LogPosition, batch| {
-            store.wait_for_room_blocking();
-            store.insert(index as u16, &[batch], end);
+            if let Some(store) = store {
+                store.wait_for_room_blocking();
+                store.insert(index as u16, &[batch], end);
+            }
         })?;
         if recovery.batches > 0 {
-            tracing::info!(
-                shard = index,
-                batches = recovery.batches,
-                rows = recovery.rows,
-                "read back from the local log"
-            );
+            let Recovery { batches, rows, .. } = recovery;
+            tracing::info!(shard = index, batches, rows, "read back from the local log");
         }
         findings.extend(recovery.damaged.iter().chain(&recovery.remarks).cloned());
-        if index < shards {
-            recoveries.push(recovery);
-        }
+        logs.push(Log { dir, from, recovery });
     }
-    Ok((recoveries, findings))
+    Ok((logs, findings))
+}
+
+/// Gives the store of a folder that is not in use what its logs hold; says what was wrong with them.
+pub(crate) fn recover_into(
+    store: &ParquetStore,
+    queue_dir: &Path,
+    covered: &parquet::Covered,
+) -> Result<Vec<String>, StartError> {
+    Ok(recover(queue_dir, Some(store), covered, 0)?.1)
 }
 
 /// The shards whose logs are to be read: those that will run, and those that a folder was left of.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `lock` | held by `flock` while a process uses the folder; holds its pid, for people |
 //! | `listen` | the address that the engine answers on, for scripts that start it on port 0 |
+//! | `control` | a socket for the commands of whoever owns the folder: see [`crate::control`] |
 //!
 //! The rest of the folder belongs to the queue and the store. The lock goes with the process, however it ends.
 
@@ -123,7 +124,7 @@ fn is_full(error: &io::Error) -> bool {
 }
 
 fn has_data(folder: &Path) -> bool {
-    const OURS: [&str; 3] = ["lock", "listen", "probe.tmp"];
+    const OURS: [&str; 4] = ["lock", "listen", "control", "probe.tmp"];
     let Ok(entries) = std::fs::read_dir(folder) else { return false };
     entries.flatten().any(|entry| !OURS.iter().any(|name| entry.file_name() == *name))
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
@@ -149,6 +150,13 @@ impl Metrics {
             viewers: gauge("viewers", "Live tails that are open"),
             registry,
         }
+    }
+
+    /// Tells of these counters as well.
+    #[must_use]
+    pub fn with(mut self, more: impl Collector) -> Metrics {
+        self.registry.register_collector(Box::new(more));
+        self
     }
 
     /// The whole page.

@@ -16,19 +16,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use futures_lite::FutureExt;
-use record::batch::STREAMS_DEFAULT;
-use record::{BatchBuilder, IdSource, Timestamp};
+use futures_lite::{FutureExt, future};
+use record::{Batch, BatchBuilder, IdSource, Timestamp};
 use tokio::sync::mpsc;
 
 use crate::body_memory::BodyMemory;
 use crate::config::{Config, Upstream};
 use crate::conn::{Conn, Connections, ReadBuffer, read_buffer};
+use crate::handover::{Handed, Handover};
 use crate::health::Health;
-use crate::ingest::{AppendFailure, Appender, Defaults, Destination};
+use crate::ingest::ask::Door;
+use crate::ingest::lane::{EmbeddedWay, LogWay, Way};
+use crate::ingest::{AppendFailure, Appender, Defaults, Lane};
 use crate::metrics::{Metrics, ShardMetrics};
 use crate::queue::LogPosition;
+use crate::queue::imports::Imports;
 use crate::queue::local::{LocalLog, Options, Recovery};
+use crate::servers::Doorways;
 use crate::store::parquet::ParquetStore;
 use crate::tail::Tail;
 
@@ -42,6 +46,8 @@ const STOP_LOOK: Duration = Duration::from_millis(5);
 pub enum Message {
     Accepted(TcpStream),
     Covered(LogPosition),
+    /// Batches out of Redis, for the store of this process.
+    Import(Handed<Result<(), AppendFailure>>),
     Stop,
 }
 
@@ -53,7 +59,7 @@ pub struct Seed {
     pub log_dir: PathBuf,
     pub recovery: Recovery,
     pub log_options: Options,
-    pub store: Arc<ParquetStore>,
+    pub backing: Backing,
     pub tail: Tail,
     pub metrics: Arc<Metrics>,
     pub shard_metrics: Arc<ShardMetrics>,
@@ -61,6 +67,20 @@ pub struct Seed {
     /// Open connections, which the accepting thread balances by.
     pub load: Arc<AtomicUsize>,
     pub inbox: mpsc::UnboundedReceiver<Message>,
+}
+
+/// Where a shard's records go to.
+pub enum Backing {
+    /// The store of this process; by way of Redis, where there is one.
+    Embedded(Arc<ParquetStore>, Option<ByWayOfRedis>),
+    Servers(Doorways),
+}
+
+/// The queue of an embedded store that is fed by Redis.
+pub struct ByWayOfRedis {
+    /// Answers with the batches that Redis did not take.
+    pub queue: Handover<Vec<Batch>>,
+    pub imports: Arc<Imports>,
 }
 
 /// What the connections of a shard share.
@@ -71,7 +91,12 @@ pub struct Shard {
     pub scratch: ReadBuffer,
     pub ids: RefCell<IdSource>,
     pub builders: Builders,
-    pub appender: Appender,
+    /// The way into the queue.
+    appender: Appender,
+    /// The way of `POST /data/`, where it is another.
+    direct: Option<Appender>,
+    /// The way of what comes out of Redis.
+    imports: Option<Appender>,
     pub body_memory: Rc<BodyMemory>,
     pub connections: Rc<Connections>,
     pub metrics: Arc<Metrics>,
@@ -81,8 +106,19 @@ pub struct Shard {
 }
 
 impl Shard {
+    /// Where rows that come by this door are submitted.
+    pub fn appender(&self, door: Door) -> &Appender {
+        match &self.direct {
+            Some(direct) if door == Door::Direct => direct,
+            _ => &self.appender,
+        }
+    }
+
     /// Why nothing more can be stored now, if so: asked on the head of a request.
-    pub fn refuses(&self) -> Option<AppendFailure> {
+    pub fn refuses(&self, door: Door) -> Option<AppendFailure> {
+        if self.direct.is_some() && door == Door::Direct {
+            return None;
+        }
         let reading = self.shard_metrics.reading();
         if let Some((failure @ AppendFailure::Failed(_), _)) = reading.failure {
             return Some(failure);
@@ -93,22 +129,28 @@ impl Shard {
 
     /// Records from before this are not taken in.
     pub fn oldest_kept(&self, now: Timestamp) -> Timestamp {
-        self.health.store.oldest_kept(now).unwrap_or(Timestamp::MIN)
+        self.health.oldest_kept(now).unwrap_or(Timestamp::MIN)
     }
 }
 
 /// Empty batch builders, used again and again.
-#[derive(Default)]
-pub struct Builders(RefCell<Vec<BatchBuilder>>);
+pub struct Builders {
+    streams: u16,
+    kept: RefCell<Vec<BatchBuilder>>,
+}
 
 impl Builders {
+    fn new(streams: u16) -> Builders {
+        Builders { streams, kept: RefCell::default() }
+    }
+
     pub fn take(&self) -> BatchBuilder {
-        self.0.borrow_mut().pop().unwrap_or_else(|| BatchBuilder::new(STREAMS_DEFAULT))
+        self.kept.borrow_mut().pop().unwrap_or_else(|| BatchBuilder::new(self.streams))
     }
 
     pub fn give(&self, mut builder: BatchBuilder) {
         builder.clear();
-        let mut kept = self.0.borrow_mut();
+        let mut kept = self.kept.borrow_mut();
         if kept.len() < BUILDERS_KEPT_MAX {
             kept.push(builder);
         }
@@ -117,38 +159,78 @@ impl Builders {
 
 /// Runs a shard until it is told to stop. `ready` is called once the log is open, with the error if it is not.
 pub async fn run(seed: Seed, ready: impl FnOnce(Result<(), String>)) {
-    let Seed { index, config, store, tail, mut inbox, load, .. } = seed;
+    let Seed { index, config, backing, tail, mut inbox, load, .. } = seed;
     let queue_bytes_max = seed.log_options.bytes_max;
     let log = match LocalLog::open(&seed.log_dir, index, seed.recovery, seed.log_options).await {
         Ok(log) => log,
         Err(error) => return ready(Err(error.to_string())),
     };
     seed.shard_metrics.depth(log.depth());
+    let log = |durable| LogWay { log, queue_bytes_max, durable };
+    let own = seed.shard_metrics.clone();
+    let lane = |way, tail, metrics| Lane { way, tail, metrics };
+    // A failure of Postgres is no failure of the queue, and an import nobody's record: they are told apart.
+    let apart = || Arc::new(ShardMetrics::new(seed.metrics.clone()));
+    let (queued, direct, imports) = match backing {
+        Backing::Embedded(store, redis) => {
+            let known = redis.as_ref().map(|redis| redis.imports.clone());
+            let order = Default::default();
+            let way = Rc::new(EmbeddedWay { log: log(None), shard: index, store, order, imports: known });
+            match redis {
+                None => (lane(Way::Embedded(way), Some(tail), own), None, None),
+                Some(ByWayOfRedis { queue, .. }) => {
+                    let otherwise = Box::new(Way::Embedded(way.clone()));
+                    let direct = lane(Way::Embedded(way.clone()), Some(tail.clone()), own.clone());
+                    let imports = lane(Way::Embedded(way), None, apart());
+                    (lane(Way::Redis { queue, otherwise }, Some(tail), own), Some(direct), Some(imports))
+                }
+            }
+        }
+        Backing::Servers(Doorways { redis, direct, durable }) => {
+            let direct = lane(Way::Postgres(direct), Some(tail.clone()), apart());
+            let logged = Way::Logged(log(Some(durable)));
+            let way = match redis {
+                Some(queue) => Way::Redis { queue, otherwise: Box::new(logged) },
+                None => logged,
+            };
+            (lane(way, Some(tail), own), Some(direct), None)
+        }
+    };
     let shard = Rc::new(Shard {
         defaults: Defaults { zone: config.timezone.clone(), unwrap: config.unwrap },
-        config: config.clone(),
         upstream: seed.upstream,
         scratch: read_buffer(),
         ids: RefCell::new(crate::clock::id_source()),
-        builders: Builders::default(),
-        appender: Appender::new(STREAMS_DEFAULT),
+        builders: Builders::new(config.streams),
+        appender: Appender::new(config.streams),
+        direct: direct.is_some().then(|| Appender::new(config.streams)),
+        imports: imports.is_some().then(|| Appender::new(config.streams)),
+        config: config.clone(),
         body_memory: Rc::default(),
         connections: Rc::default(),
         metrics: seed.metrics,
-        shard_metrics: seed.shard_metrics.clone(),
+        shard_metrics: seed.shard_metrics,
         health: seed.health,
         queue_bytes_max,
     });
-    let destination = Destination { shard: index, queue_bytes_max, store, tail, metrics: seed.shard_metrics };
     let appending = glommio::spawn_local({
         let shard = shard.clone();
-        async move { shard.appender.run(&log, &destination).await }
+        async move {
+            let other = async |appender: &Option<Appender>, lane: Option<Lane>| {
+                if let (Some(appender), Some(lane)) = (appender, lane) {
+                    appender.run(&lane).await;
+                }
+            };
+            let others = future::zip(other(&shard.direct, direct), other(&shard.imports, imports));
+            future::zip(shard.appender.run(&queued), others).await;
+        }
     });
     ready(Ok(()));
     while let Some(message) = inbox.recv().await {
         match message {
             Message::Accepted(socket) => accept(&shard, socket, &load),
             Message::Covered(position) => shard.appender.covered(position),
+            Message::Import(handed) => import(&shard, handed),
             Message::Stop => break,
         }
     }
@@ -160,8 +242,20 @@ pub async fn run(seed: Seed, ready: impl FnOnce(Result<(), String>)) {
     if !shard.connections.is_empty() {
         tracing::warn!(connections = shard.connections.len(), "stopped before these connections had ended");
     }
-    shard.appender.stop();
+    for appender in [&shard.direct, &shard.imports].into_iter().flatten().chain([&shard.appender]) {
+        appender.stop();
+    }
     appending.await;
+}
+
+/// Puts batches out of Redis into the log and the store, and says so.
+fn import(shard: &Rc<Shard>, handed: Handed<Result<(), AppendFailure>>) {
+    let Some(appender) = &shard.imports else { return };
+    let ticket = appender.submit_sealed(handed.batches);
+    glommio::spawn_local(async move {
+        let _ = handed.answer.send(ticket.settled().await);
+    })
+    .detach();
 }
 
 /// Starts a task for a connection. Whatever happens in it, a fault of this program included, ends that connection and

@@ -1,24 +1,28 @@
-//! Looking after a data folder that no engine uses: is it whole, mend it, copy it. Each call holds the folder's lock, so
-//! that nobody starts meanwhile.
+//! Looking after a data folder: is it whole, mend it, copy it. Each call holds the folder's lock, so that nobody starts
+//! meanwhile; a copy of a folder in use is made by the engine that uses it.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use crate::config::Config;
-use crate::engine::{StartError, logs_in, recover, shard_dir, store_options};
+use crate::control;
+use crate::engine::{StartError, logs_in, recover_into, shard_dir, store_options};
 use crate::finding::Finding;
-use crate::folder::Folder;
+use crate::folder::{Folder, FolderError};
 use crate::queue::local;
-use crate::store::parquet::{Copied, ParquetStore, StoreError, fsck};
+use crate::store::parquet::{Copied, CopyError, ParquetStore, StoreError, fsck};
 
 /// Why a folder cannot be looked after.
 #[derive(Debug, thiserror::Error)]
 pub enum UpkeepError {
     #[error("{path} is not there: choose the data folder with --data-dir")]
     NoFolder { path: PathBuf },
-    #[error("{path} is there and not empty: choose another folder for the copy")]
-    NotEmpty { path: PathBuf },
-    #[error("{path} cannot be used: {source}; choose another folder for the copy")]
-    Copy { path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Copy(#[from] CopyError),
+    #[error("the server that uses the folder has made no copy: {0}")]
+    Server(String),
+    #[error("{0}; it takes no requests yet, or is no server")]
+    NoServer(FolderError),
     #[error("{0}; `logboom fsck` tells more")]
     Damaged(String),
     #[error(transparent)]
@@ -27,15 +31,17 @@ pub enum UpkeepError {
     Store(#[from] StoreError),
 }
 
-/// Reads the whole local log and the whole store; changes nothing.
+/// Reads the whole local log and the whole store, and compares the one with the other; changes nothing.
 pub fn check(data_dir: &Path) -> Result<Vec<Finding>, UpkeepError> {
     let _folder = hold(data_dir)?;
     let mut findings = Vec::new();
     let queue_dir = data_dir.join("queue");
-    for shard in logs_in(&queue_dir, 0) {
-        findings.extend(local::check(&shard_dir(&queue_dir, shard)).map_err(StartError::from)?);
-    }
     let store_dir = data_dir.join("store");
+    let covered = fsck::covered(&store_dir);
+    for shard in logs_in(&queue_dir, 0) {
+        let covered = covered.get(&(shard as u16)).copied().unwrap_or_default();
+        findings.extend(local::check(&shard_dir(&queue_dir, shard), covered).map_err(StartError::from)?);
+    }
     if store_dir.exists() {
         findings.extend(fsck::check(&store_dir)?);
     }
@@ -50,26 +56,46 @@ pub fn repair(data_dir: &Path) -> Result<Vec<String>, UpkeepError> {
     if store_dir.exists() { Ok(fsck::repair(&store_dir)?) } else { Ok(Vec::new()) }
 }
 
-/// Makes `to` a data folder of its own with all that is stored, what only the log holds included.
-pub fn snapshot(config: &Config, to: &Path) -> Result<Copied, UpkeepError> {
-    let folder = hold(&config.data_dir)?;
-    let wrong = |source| UpkeepError::Copy { path: to.to_owned(), source };
-    std::fs::create_dir_all(to).map_err(wrong)?;
-    if std::fs::read_dir(to).map_err(wrong)?.next().is_some() {
-        return Err(UpkeepError::NotEmpty { path: to.to_owned() });
-    }
+/// A copy, and who made it.
+pub struct Snapshot {
+    pub copied: Copied,
+    /// Whether a server at work made it.
+    pub by_server: bool,
+}
+
+/// Makes `to` a data folder of its own with all that is stored, what only the log holds included. Where a server uses the
+/// folder, that server makes it, and goes on; every record that was acknowledged before is in it.
+pub fn snapshot(config: &Config, to: &Path) -> Result<Snapshot, UpkeepError> {
+    let folder = match hold(&config.data_dir) {
+        Err(UpkeepError::Start(StartError::Folder(locked @ FolderError::Locked { .. }))) => {
+            let asked = control::ask_snapshot(&config.data_dir, to).ok_or(UpkeepError::NoServer(locked))?;
+            return asked.map(|copied| Snapshot { copied, by_server: true });
+        }
+        held => held?,
+    };
     let store_dir = folder.path().join("store");
     // A copy is no occasion to let go of anything.
     let options = store_options(&Config { retain: None, retain_bytes: None, ..config.clone() });
     let (store, covered) =
         ParquetStore::open(&store_dir, options).map_err(|source| StartError::Store { path: store_dir, source })?;
-    let (_, mut findings) = recover(&folder.path().join("queue"), &store, &covered, 0)?;
+    let mut findings = recover_into(&store, &folder.path().join("queue"), &covered)?;
     findings.extend(store.report().sentences());
-    let copied = store.copy_to(&to.join("store"));
+    let copied = copy_store(&store, to, &findings, &AtomicBool::new(false));
     store.close();
+    copied.map(|copied| Snapshot { copied, by_server: false })
+}
+
+/// Copies a store of which a start has found this to be damaged or missing.
+pub(crate) fn copy_store(
+    store: &ParquetStore,
+    to: &Path,
+    findings: &[String],
+    stop: &AtomicBool,
+) -> Result<Copied, UpkeepError> {
+    let copied = store.copy_to(to, stop)?;
     // The copy is as whole as what it was made of: whoever relies on it must know.
     match findings.is_empty() {
-        true => Ok(copied?),
+        true => Ok(copied),
         false => {
             Err(UpkeepError::Damaged(format!("the copy is made, but it may lack records: {}", findings.join("; "))))
         }

@@ -1,5 +1,6 @@
 //! Any bytes as a line of one format, which is that of the binary's name: held to it they become a record or a reason,
-//! detected always a record, and what comes out is what every store can keep. One file, built once per format.
+//! detected always a record, the same one whatever came before, and what comes out is what every store can keep. One file,
+//! built once per format.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -14,6 +15,8 @@ fuzz_target!(|data: &[u8]| {
         let _ = push(data, Mode::Named(parser), unwrap);
         assert!(push(data, Mode::Auto, unwrap).is_ok(), "a line was not taken");
     }
+    let example = parser.info().example.as_bytes();
+    assert_eq!(detected(&[data]), detected(&[example, data]), "what a line is depends on what came before");
     let mut joiner = Joiner::new(Multiline::Indent);
     let mut joined = 0;
     for line in data.split(|&b| b == b'\n') {
@@ -22,6 +25,21 @@ fuzz_target!(|data: &[u8]| {
     joined += joiner.finish().map_or(0, |record| record.text.len() + 1);
     assert_eq!(joined, data.len() + 1, "a byte was lost");
 });
+
+/// The format and record of the last of these lines, which one parser reads.
+fn detected(lines: &[&[u8]]) -> (&'static str, Vec<u8>) {
+    let context = Context::new(Timestamp::clamped(1_762_905_600_000_000), &Zone::UTC);
+    let (mut parser, mut ids) = (LineParser::new(), IdSource::new(|| 0));
+    let mut last = ("", Vec::new());
+    for line in lines {
+        let mut builder = BatchBuilder::new(1);
+        if let Ok(taken) = parser.push_line(line, Mode::Auto, &context, &mut ids, &mut builder) {
+            last = (taken.format, Vec::new());
+            Rows::new(builder.body()).next().expect("the row that was pushed").write_json_members(&mut last.1);
+        }
+    }
+    last
+}
 
 fn push(line: &[u8], mode: Mode, unwrap: bool) -> Result<(), String> {
     let context = Context { unwrap, ..Context::new(Timestamp::clamped(1_762_905_600_000_000), &Zone::UTC) };

@@ -71,6 +71,19 @@ pub fn accepted(body: &[u8]) -> Option<u64> {
     std::str::from_utf8(&digits[..length]).ok()?.parse().ok()
 }
 
+/// Whether an answer of `_bulk` says that it did not take all.
+pub fn has_errors(body: &[u8]) -> bool {
+    let mut rest = body;
+    const KEY: &[u8] = b"\"errors\"";
+    while let Some(at) = memchr::memmem::find(rest, KEY) {
+        rest = rest[at + KEY.len()..].trim_ascii_start();
+        if let Some(value) = rest.strip_prefix(b":") {
+            return value.trim_ascii_start().starts_with(b"true");
+        }
+    }
+    false
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,5 +119,7 @@ mod tests {
         assert_eq!(accepted(br#"{"accepted":4200,"rejected":0}"#), Some(4200));
         assert_eq!(accepted(br#"{"rejected":0, "accepted": 7}"#), Some(7));
         assert_eq!(accepted(b"{}"), None);
+        assert!(has_errors(br#"{"errors" : true}"#) && has_errors(b"10\r\n{\"errors\":true}\r\n"));
+        assert!(!has_errors(br#"{"errors":false}"#) && !has_errors(b"{}"));
     }
 }

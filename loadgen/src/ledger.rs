@@ -84,7 +84,12 @@ impl Ledger {
     }
 
     /// Compares with all that the store gives out.
-    pub fn compare(&self, mut export: impl Read) -> io::Result<Stored> {
+    pub fn compare(&self, export: impl Read) -> io::Result<Stored> {
+        self.compare_after(export, BEFORE_DIGITS)
+    }
+
+    /// The same, where a record's number comes after something else.
+    pub fn compare_after(&self, mut export: impl Read, before: &[u8]) -> io::Result<Stored> {
         let mut found = Bits::default();
         let mut stored = Stored::default();
         let mut buffer = vec![0; READ_BYTES];
@@ -96,8 +101,8 @@ impl Ledger {
             }
             let end = kept + count;
             let mut done = 0;
-            for at in memchr::memmem::find_iter(&buffer[..end], BEFORE_DIGITS) {
-                let digits = at + BEFORE_DIGITS.len();
+            for at in memchr::memmem::find_iter(&buffer[..end], before) {
+                let digits = at + before.len();
                 if digits + DIGITS > end {
                     break;
                 }
@@ -112,7 +117,7 @@ impl Ledger {
                 }
             }
             // A number may be cut at the end of what has come.
-            let from = done.max(end.saturating_sub(BEFORE_DIGITS.len() + DIGITS - 1));
+            let from = done.max(end.saturating_sub(before.len() + DIGITS - 1));
             buffer.copy_within(from..end, 0);
             kept = end - from;
         }

@@ -5,19 +5,23 @@
 //!  (lines)    (requests)  (sockets)               ceiling: what the machine can do at most
 //! ```
 //!
-//! `scenario` says which load is run against what; all else is told by it what to do.
+//! `scenario` says which load is run against what; all else is told by it what to do. `peers` runs some of them against
+//! other log systems, `results` keeps what came of it, `figures` brings the newest into the documents.
 #![forbid(unsafe_code)]
 
 pub mod answer;
 pub mod ceiling;
 pub mod compare;
+pub mod counter;
 pub mod drive;
 pub mod emit;
+pub mod figures;
 pub mod generate;
 pub mod http;
 pub mod ledger;
 pub mod live;
 pub mod number;
+pub mod peers;
 mod plot;
 pub mod prepared;
 pub mod process;

@@ -6,6 +6,7 @@ use std::ops::Range;
 use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
 use plotters::prelude::*;
 
+use crate::peers::Peers;
 use crate::report::{Phase, Report, ms, thousands};
 use crate::results::Run;
 
@@ -45,8 +46,17 @@ pub fn all(run: &Run) -> Result<Vec<(String, String, String)>, String> {
             }
         }
     }
-    if let Some(svg) = cpu(&run.reports).map_err(|error| error.to_string())? {
-        plots.push(("cpu.svg".to_owned(), "server CPU seconds a million records".to_owned(), svg));
+    let mut all_bars = vec![("cpu.svg", "server CPU seconds a million records", cpu(&run.reports))];
+    if let Some(peers) = &run.peers {
+        all_bars.extend([
+            ("peers-batch-cpu.svg", "many records at a time: CPU seconds a million", peers_cpu(peers, true)),
+            ("peers-single-cpu.svg", "one record a request: CPU seconds a million", peers_cpu(peers, false)),
+        ]);
+    }
+    for (file, title, values) in all_bars {
+        if let Some(svg) = bars(title, &values).map_err(|error| error.to_string())? {
+            plots.push((file.to_owned(), title.to_owned(), svg));
+        }
     }
     Ok(plots)
 }
@@ -141,15 +151,26 @@ fn p99_by_rate(report: &Report) -> Result<Option<String>, Box<dyn Error>> {
     lines(&title, x, y.log_scale(), 8, &|x| thousands(*x), &|y| ms_of(*y), &series).map(Some)
 }
 
-/// A bar for the first phase of each scenario; the longest is the dearest.
-fn cpu(reports: &[Report]) -> Result<Option<String>, Box<dyn Error>> {
-    let mut bars: Vec<(String, f64)> = Vec::new();
+/// A bar for the first phase of each scenario.
+fn cpu(reports: &[Report]) -> Vec<(String, f64)> {
+    let mut found: Vec<(String, f64)> = Vec::new();
     for report in reports {
         let cpu = report.phases.first().and_then(|phase| phase.server_cpu_seconds_per_million);
-        if let (Some(cpu), false) = (cpu, bars.iter().any(|(name, _)| *name == report.scenario)) {
-            bars.push((report.scenario.clone(), cpu));
+        if let (Some(cpu), false) = (cpu, found.iter().any(|(name, _)| *name == report.scenario)) {
+            found.push((report.scenario.clone(), cpu));
         }
     }
+    found
+}
+
+/// A bar for each peer's work of one kind: many records at a time, or one.
+fn peers_cpu(peers: &Peers, is_batch: bool) -> Vec<(String, f64)> {
+    let figures = peers.figures.iter().filter(|figures| figures.is_batch == is_batch);
+    figures.filter_map(|of| Some((format!("{}, {}:", of.peer, of.work), of.cpu_seconds_per_million?))).collect()
+}
+
+/// The longest is the dearest.
+fn bars(title: &str, bars: &[(String, f64)]) -> Result<Option<String>, Box<dyn Error>> {
     let most = bars.iter().map(|(_, cpu)| *cpu).fold(0.0, f64::max);
     if bars.is_empty() || most <= 0.0 {
         return Ok(None);
@@ -161,14 +182,14 @@ fn cpu(reports: &[Report]) -> Result<Option<String>, Box<dyn Error>> {
         let count = bars.len();
         let mut chart = ChartBuilder::on(&root)
             .margin(MARGIN)
-            .caption("server CPU seconds a million records", CAPTION)
+            .caption(title, CAPTION)
             .build_cartesian_2d(0.0..most * 1.15, 0.0..count as f64)?;
         chart.configure_mesh().disable_mesh().disable_x_axis().disable_axes().disable_y_axis().draw()?;
-        for (index, (scenario, cpu)) in bars.iter().enumerate() {
+        for (index, (name, cpu)) in bars.iter().enumerate() {
             let low = (count - 1 - index) as f64;
             let bar = Rectangle::new([(0.0, low + 0.2), (*cpu, low + 0.8)], Palette99::pick(0).mix(0.35).filled());
             chart.draw_series(std::iter::once(bar))?;
-            let label = format!("{scenario} {cpu:.2}");
+            let label = format!("{name} {cpu:.2}");
             chart.draw_series(std::iter::once(Text::new(label, (most * 0.01, low + 0.62), FONT)))?;
         }
         root.present()?;

@@ -11,25 +11,67 @@ use serde::{Deserialize, Serialize};
 const TICK: Duration = Duration::from_millis(10);
 const SAMPLE_EACH: Duration = Duration::from_secs(1);
 
-/// CPU that the process has used so far, all its threads included, those that ended too; `None` where it is not on this
-/// machine or has ended.
-pub fn cpu(pid: u32) -> Option<Duration> {
+/// Parent, and CPU with that of the children that have ended.
+fn stat(pid: u32) -> Option<(u32, Duration)> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The command's name may hold blanks and brackets; the fields behind its last bracket do not.
     let fields: Vec<&str> = text[text.rfind(')')? + 1..].split_ascii_whitespace().collect();
-    let ticks: u32 = fields.get(11)?.parse::<u32>().ok()? + fields.get(12)?.parse::<u32>().ok()?;
-    Some(TICK * ticks)
+    let ticks = fields.get(11..15)?.iter().map(|field| field.parse::<u32>().ok()).sum::<Option<u32>>()?;
+    Some((fields.get(1)?.parse().ok()?, TICK * ticks))
 }
 
-/// The most memory the process has had, in bytes, since the last [`reset_peak`].
-pub fn peak_memory(pid: u32) -> Option<u64> {
-    memory(pid, "VmHWM:")
+/// These processes and all that they have started.
+fn tree(roots: &[u32]) -> Vec<(u32, Duration)> {
+    let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let all: Vec<(u32, u32, Duration)> =
+        pids.filter_map(|pid| stat(pid).map(|(parent, cpu)| (pid, parent, cpu))).collect();
+    let mut found: Vec<(u32, Duration)> =
+        all.iter().filter(|(pid, ..)| roots.contains(pid)).map(|&(pid, _, cpu)| (pid, cpu)).collect();
+    let mut at = 0;
+    while let Some(&(parent, _)) = found.get(at) {
+        at += 1;
+        for &(pid, of, cpu) in &all {
+            if of == parent && !found.iter().any(|(seen, _)| *seen == pid) {
+                found.push((pid, cpu));
+            }
+        }
+    }
+    found
 }
 
-fn memory(pid: u32, what: &str) -> Option<u64> {
-    let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+/// CPU that processes have used so far, with all their threads and children, those that ended too; `None` where one is not
+/// on this machine or has ended.
+pub fn cpu(roots: &[u32]) -> Option<Duration> {
+    let tree = tree(roots);
+    let all_are_there = roots.iter().all(|root| tree.iter().any(|(pid, _)| pid == root));
+    (!roots.is_empty() && all_are_there).then(|| tree.iter().map(|(_, cpu)| *cpu).sum())
+}
+
+/// Memory that these and their children have now, in bytes: what several share is counted once.
+fn memory_now(roots: &[u32]) -> Option<u64> {
+    let tree = tree(roots);
+    match &tree[..] {
+        [] => None,
+        [(pid, _)] => memory(*pid, "status", "VmRSS:"),
+        many => Some(many.iter().filter_map(|(pid, _)| memory(*pid, "smaps_rollup", "Pss:")).sum()),
+    }
+}
+
+/// The most memory that the processes have had, in bytes: one, since the last [`reset_peak`]; several, what was seen of
+/// them.
+pub fn peak_memory(roots: &[u32], samples: &[Sample]) -> Option<u64> {
+    match &tree(roots)[..] {
+        [] => None,
+        [(pid, _)] => memory(*pid, "status", "VmHWM:"),
+        _ => samples.iter().map(|sample| sample.memory_bytes).max(),
+    }
+}
+
+fn memory(pid: u32, file: &str, what: &str) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/{file}")).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix(what))?;
-    line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kib| kib * 1024)
+    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
 /// Starts the peak anew; gives whether that was allowed.
@@ -51,7 +93,7 @@ pub struct Sample {
     pub memory_bytes: u64,
 }
 
-/// Looks at a process once a second, on a thread of its own.
+/// Looks at processes once a second, on a thread of its own.
 #[derive(Debug)]
 pub struct Sampler {
     stop: mpsc::Sender<()>,
@@ -59,11 +101,12 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    pub fn start(pid: u32) -> Sampler {
+    pub fn start(roots: &[u32]) -> Sampler {
+        let roots = roots.to_vec();
         let (stop, stopped) = mpsc::channel();
         let thread = std::thread::spawn(move || {
             let (began, mut samples) = (Instant::now(), Vec::new());
-            while let (Some(cpu), Some(memory_bytes)) = (cpu(pid), memory(pid, "VmRSS:")) {
+            while let (Some(cpu), Some(memory_bytes)) = (cpu(&roots), memory_now(&roots)) {
                 let (seconds, cpu_seconds) = (began.elapsed().as_secs_f64(), cpu.as_secs_f64());
                 samples.push(Sample { seconds, cpu_seconds, memory_bytes });
                 if stopped.recv_timeout(SAMPLE_EACH) != Err(mpsc::RecvTimeoutError::Timeout) {
@@ -88,9 +131,27 @@ mod tests {
     #[test]
     fn this_process_has_used_something() {
         let me = std::process::id();
-        assert!(peak_memory(me).unwrap() > 100_000);
-        assert!(cpu(me).is_some());
+        assert!(memory_now(&[me]).unwrap() > 100_000);
+        assert!(cpu(&[me]).is_some());
+        assert_eq!((cpu(&[u32::MAX]), cpu(&[])), (None, None));
         assert!(own_cpu() > Duration::ZERO);
-        assert_eq!(cpu(u32::MAX), None);
+    }
+
+    #[test]
+    fn what_a_process_has_started_counts() {
+        let mut shell = std::process::Command::new("sh").args(["-c", "sleep 30 & sleep 30; :"]).spawn().unwrap();
+        let began = Instant::now();
+        while tree(&[shell.id()]).len() < 3 && began.elapsed() < Duration::from_secs(10) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let found = tree(&[shell.id()]);
+        assert_eq!(found.len(), 3, "{found:?}");
+        let sample = Sample { seconds: 0.0, cpu_seconds: 0.0, memory_bytes: 77 };
+        assert_eq!(peak_memory(&[shell.id()], &[sample]), Some(77));
+        for (pid, _) in found {
+            let pid = rustix::process::Pid::from_raw(pid as i32).unwrap();
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+        shell.wait().unwrap();
     }
 }

@@ -27,6 +27,12 @@ pub struct Report {
     pub records: Option<Records>,
     /// What a reader must know to judge the figures.
     pub notes: Vec<String>,
+    /// Formats, and the share of their lines that were taken for what they are.
+    #[serde(default)]
+    pub detected: Vec<(String, f64)>,
+    /// What all records took on the disk in the end, where that is known.
+    #[serde(default)]
+    pub stored_bytes: Option<u64>,
     /// Why the run ended early, where it did; the figures are then of what came before.
     pub broke: Option<String>,
 }
@@ -59,6 +65,9 @@ pub struct Phase {
     pub timeline: Vec<Second>,
     /// Of the server, once a second.
     pub samples: Vec<Sample>,
+    /// The client is what is measured.
+    #[serde(default)]
+    pub is_of_the_client: bool,
     /// Quantiles, of 1, and their latencies in µs.
     pub spectrum: Vec<(f64, u64)>,
 }
@@ -104,9 +113,15 @@ pub struct CeilingFigures {
     /// Requests a second of this client against a server that keeps nothing, and their p50.
     pub null_requests_per_second: Option<f64>,
     pub null_p50_us: Option<u64>,
+    /// `XADD` of the same blocks, where a Redis is used.
+    #[serde(default)]
+    pub xadd_records_per_second: Option<f64>,
+    /// Two `\copy` of the same rows at once, where a Postgres is used.
+    #[serde(default)]
+    pub copy_records_per_second: Option<f64>,
 }
 
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct Records {
     pub sent: u64,
     pub acknowledged: u64,
@@ -161,6 +176,7 @@ impl Phase {
             shares: Vec::new(),
             sync_times: None,
             samples: around.samples.clone(),
+            is_of_the_client: false,
             spectrum: spectrum(&outcome.latencies),
             timeline: outcome
                 .timeline
@@ -183,7 +199,7 @@ impl Phase {
     }
 
     pub fn client_was_the_bottleneck(&self) -> bool {
-        self.client_cpu_share > CLIENT_SHARE_MAX
+        self.client_cpu_share > CLIENT_SHARE_MAX && !self.is_of_the_client
     }
 }
 
@@ -204,6 +220,8 @@ impl CeilingFigures {
             sync_1m_us: (&ceilings.sync_1m).into(),
             null_requests_per_second: null.map(|(rate, _)| rate),
             null_p50_us: null.map(|(_, p50)| p50),
+            xadd_records_per_second: None,
+            copy_records_per_second: None,
         }
     }
 }
@@ -219,6 +237,17 @@ impl Records {
             doubled: stored.doubled,
             unacknowledged: stored.unacknowledged,
         }
+    }
+
+    pub fn add(&mut self, other: &Records) {
+        let Records { sent, acknowledged, refused, stored, lost, doubled, unacknowledged } = other;
+        self.sent += sent;
+        self.acknowledged += acknowledged;
+        self.refused += refused;
+        self.stored += stored;
+        self.lost += lost;
+        self.doubled += doubled;
+        self.unacknowledged += unacknowledged;
     }
 
     pub fn are_sound(&self) -> bool {
@@ -237,8 +266,16 @@ impl Report {
             ceilings: None,
             records: None,
             notes: Vec::new(),
+            detected: Vec::new(),
+            stored_bytes: None,
             broke: None,
         }
+    }
+
+    /// Bytes on the disk for each record that the store has, where both are known.
+    pub fn bytes_a_record(&self) -> Option<f64> {
+        let stored = self.records.map(|records| records.stored).filter(|&stored| stored > 0)?;
+        self.stored_bytes.map(|bytes| bytes as f64 / stored as f64)
     }
 
     pub fn note(&mut self, note: String) {
@@ -287,6 +324,9 @@ impl Report {
                 "  records    sent {sent}, acknowledged {acknowledged}, refused {refused}, stored {stored}, lost {lost}, \
                  doubled {doubled}, stored without an acknowledgement {unacknowledged}"
             )?;
+        }
+        if let Some(bytes) = self.bytes_a_record() {
+            writeln!(out, "  disk       {bytes:.1} bytes a record once all is written")?;
         }
         for note in &self.notes {
             writeln!(out, "  note       {note}")?;
@@ -383,6 +423,11 @@ impl CeilingFigures {
                 thousands(rate),
                 ms(p50)
             )?;
+        }
+        for (name, rate) in [("XADD", self.xadd_records_per_second), ("COPY", self.copy_records_per_second)] {
+            if let Some(rate) = rate {
+                writeln!(out, "    {name:<8} {} records/s of the same blocks", thousands(rate))?;
+            }
         }
         Ok(())
     }

@@ -15,6 +15,7 @@ use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
+use crate::peers::Peers;
 use crate::plot;
 use crate::report::{Phase, QueryFigures, Report, ms, thousands};
 
@@ -33,8 +34,24 @@ pub struct Run {
     pub machine: Machine,
     /// Arguments of the server that was started, or where another one is.
     pub server: String,
+    /// What it kept its logs in: `embedded`, or the servers that it used.
+    #[serde(default = "embedded")]
+    pub store: String,
+    /// Whether all that was asked for has run: a run that ended early keeps what it had.
+    #[serde(default = "yes")]
+    pub complete: bool,
     /// One or more of each scenario, in the order they were run.
     pub reports: Vec<Report>,
+    #[serde(default)]
+    pub peers: Option<Peers>,
+}
+
+fn embedded() -> String {
+    "embedded".to_owned()
+}
+
+fn yes() -> bool {
+    true
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -174,6 +191,9 @@ impl Run {
             *memory_bytes as f64 / (1u64 << 30) as f64,
             self.server
         )?;
+        if !self.complete {
+            writeln!(out, "\n**It ended before all was run**: what is missing here was not measured.")?;
+        }
         for report in &self.reports {
             writeln!(out, "\n## {}\n\n{}.\n", report.scenario, report.title)?;
             if let Some(broke) = &report.broke {
@@ -196,6 +216,9 @@ impl Run {
                     r.doubled
                 )?;
             }
+            if let Some(bytes) = report.bytes_a_record() {
+                writeln!(out, "\nOn the disk once all is written: {bytes:.1} bytes a record.")?;
+            }
             if !report.notes.is_empty() {
                 writeln!(out)?;
             }
@@ -212,13 +235,29 @@ impl Run {
                     c.walk_cpu_seconds_per_million,
                     ms(c.sync_4k_us.p50),
                     ms(c.sync_1m_us.p50),
-                    c.null_requests_per_second.map_or(String::new(), |rate| format!(
-                        "; a server that keeps nothing {} requests/s",
-                        thousands(rate)
-                    ))
+                    [
+                        ("a server that keeps nothing", c.null_requests_per_second, "requests/s"),
+                        ("XADD of the same blocks", c.xadd_records_per_second, "records/s"),
+                        ("two \\copy of the same rows at once", c.copy_records_per_second, "records/s"),
+                    ]
+                    .into_iter()
+                    .filter_map(|(what, rate, unit)| Some(format!("; {what} {} {unit}", thousands(rate?))))
+                    .collect::<String>()
                 )?;
             }
             writeln!(out, "\nRepeat it: `{}`", report.command)?;
+        }
+        if let Some(peers) = &self.peers {
+            writeln!(
+                out,
+                "\n## peers\n\nThe same records, one system after another. CPU is that of all processes of a system, until \
+                 its store has all records; p50 and p99 are those of requests.\n"
+            )?;
+            out.push_str(&peers.markdown());
+            for (plot, title) in plots.iter().filter(|(plot, _)| plot.starts_with("peers-")) {
+                writeln!(out, "\n![{title}]({plot})")?;
+            }
+            writeln!(out, "\nRepeat it: `{}`", peers.command)?;
         }
         for (plot, title) in plots.iter().filter(|(plot, _)| plot.starts_with("cpu")) {
             writeln!(out, "\n![{title}]({plot})")?;

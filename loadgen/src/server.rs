@@ -6,7 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use sonic_rs::PointerNode;
+
+use crate::counter::{Counter, Sql};
 use crate::http::Client;
+use crate::ledger::{Ledger, Stored};
 use crate::process;
 use crate::target::Target;
 
@@ -32,29 +36,70 @@ pub enum ServerError {
     Refused { authority: String, target: String, status: u16, text: String },
 }
 
-/// Where the load goes, and what is known of the process behind it.
+/// Where the load goes, and what is known of the processes behind it.
 #[derive(Debug)]
 pub struct Server {
     pub authority: String,
-    /// On this machine.
-    pub pid: Option<u32>,
-    target: Target,
+    /// On this machine; what they have started counts as well.
+    pub pids: Vec<u32>,
+    pub target: Target,
+    pub counter: Counter,
     own: Option<Own>,
+}
+
+/// Of a server of our own: servers beside it, if it is to use any.
+#[derive(Debug, Clone, Default)]
+pub struct Backends {
+    pub redis_url: Option<String>,
+    pub db_url: Option<String>,
+    /// Theirs, where they were started for this run: what they use is counted with the server's.
+    pub pids: Vec<u32>,
+    pub psql: Option<PathBuf>,
+}
+
+/// What all partitions take, with their indexes.
+const PARTITIONS_BYTES: &str = "select coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint from pg_class c \
+                                join pg_namespace n on n.oid = c.relnamespace \
+                                where c.relkind = 'r' and n.nspname = 'public' and c.relname like 'logs%'";
+
+impl Backends {
+    /// A Postgres that was started for this run alone.
+    fn fresh_postgres(&self) -> Option<Sql> {
+        let url = self.db_url.clone().filter(|_| !self.pids.is_empty())?;
+        let psql = self.psql.clone()?;
+        Some(Sql { psql, url, count: String::new(), export: String::new(), bytes: PARTITIONS_BYTES.to_owned() })
+    }
+
+    pub fn name(&self) -> &'static str {
+        match (&self.redis_url, &self.db_url) {
+            (None, None) => "embedded",
+            (Some(_), None) => "redis",
+            (None, Some(_)) => "postgres",
+            (Some(_), Some(_)) => "redis and postgres",
+        }
+    }
 }
 
 #[derive(Debug)]
 struct Own {
     child: Child,
     folder: PathBuf,
+    /// Its store, where that is a Postgres that held nothing before.
+    fresh_postgres: Option<Sql>,
 }
 
 impl Server {
     pub fn at(authority: String, pid: Option<u32>, target: Target) -> Server {
-        Server { authority, pid, target, own: None }
+        Server::with(authority, pid.into_iter().collect(), target, Counter::Target(target))
+    }
+
+    /// One that somebody else has started.
+    pub fn with(authority: String, pids: Vec<u32>, target: Target, counter: Counter) -> Server {
+        Server { authority, pids, target, counter, own: None }
     }
 
     /// Starts `program serve` on a free port, its data in a new folder within `out` that is removed in the end.
-    pub fn start(program: &Path, out: &Path, arguments: &[String]) -> Result<Server, ServerError> {
+    pub fn start(program: &Path, out: &Path, arguments: &[String], backends: &Backends) -> Result<Server, ServerError> {
         let folder = out.join(format!("server-{}", std::process::id()));
         let wrong = |source| ServerError::Folder { path: folder.clone(), source };
         let _ = fs::remove_dir_all(&folder);
@@ -66,7 +111,15 @@ impl Server {
         let data = std::path::absolute(folder.join("data")).map_err(wrong)?;
         let told = folder.join("stderr");
         let stderr = fs::File::create(&told).map_err(wrong)?;
-        let child = Command::new(program)
+        let mut command = Command::new(program);
+        // What is measured is what the run says, not what the shell happens to have.
+        for (name, value) in [("REDIS_URL", &backends.redis_url), ("DB_URL", &backends.db_url)] {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        let child = command
             .arg("serve")
             .arg("--data-dir")
             .arg(&data)
@@ -77,12 +130,13 @@ impl Server {
             .stderr(stderr)
             .spawn()
             .map_err(|source| ServerError::Start { program: program.to_owned(), source })?;
-        let pid = child.id();
+        let pids = [child.id()].into_iter().chain(backends.pids.iter().copied()).collect();
         let mut server = Server {
             authority: String::new(),
-            pid: Some(pid),
+            pids,
             target: Target::Logboom,
-            own: Some(Own { child, folder }),
+            counter: Counter::Target(Target::Logboom),
+            own: Some(Own { child, folder, fresh_postgres: backends.fresh_postgres() }),
         };
         let began = Instant::now();
         loop {
@@ -108,13 +162,9 @@ impl Server {
         self.own.as_ref().map(|own| own.folder.as_path())
     }
 
-    /// Bytes that a server of our own has in its store's folder.
-    pub fn stored_bytes(&self) -> Option<u64> {
-        self.own.as_ref().map(|own| size_of(&own.folder.join("data")))
-    }
-
+    /// Of all its processes so far.
     pub fn cpu(&self) -> Option<Duration> {
-        process::cpu(self.pid?)
+        process::cpu(&self.pids)
     }
 
     pub fn get(&self, target: &str) -> Result<String, ServerError> {
@@ -131,27 +181,68 @@ impl Server {
         }
     }
 
-    /// Records that queries find now; `None` where the target cannot tell.
+    /// Records that queries find now; `None` where nobody can tell.
     pub fn total(&self) -> Result<Option<u64>, ServerError> {
-        let Some((target, key)) = self.target.total() else { return Ok(None) };
-        let text = match self.get(target) {
+        let ask = |source| ServerError::Ask { authority: self.authority.clone(), source };
+        let target = match &self.counter {
+            Counter::Target(target) => *target,
+            Counter::Lines(lines) => return lines.count().map(Some).map_err(ask),
+            Counter::Sql(sql) => return sql.number(&sql.count).map(Some).map_err(ask),
+        };
+        let Some((path, keys)) = target.total() else { return Ok(None) };
+        let text = match self.get(path) {
             // An index is made by the first record.
-            Err(ServerError::Refused { status: 404, .. }) if self.target == Target::Elasticsearch => {
-                return Ok(Some(0));
-            }
+            Err(ServerError::Refused { status: 404, .. }) if target == Target::Elasticsearch => return Ok(Some(0)),
             other => other?,
         };
-        self.number(target, &text, key).map(Some)
+        // A sum of nothing is no number.
+        if target == Target::Loki && text.contains("\"result\":[]") {
+            return Ok(Some(0));
+        }
+        self.number(path, &text, keys).map(Some)
+    }
+
+    /// Compares what it gives out with what was sent; `None` where it gives nothing out.
+    pub fn compare(&self, ledger: &Ledger) -> Result<Option<Stored>, ServerError> {
+        let ask = |source| ServerError::Ask { authority: self.authority.clone(), source };
+        match &self.counter {
+            Counter::Target(target) => {
+                let Some(export) = target.export() else { return Ok(None) };
+                let mut client = Client::connect(&self.authority).map_err(ask)?;
+                let answer = client.get(export).map_err(ask)?;
+                match answer.status {
+                    200 => ledger.compare(answer).map(Some).map_err(ask),
+                    status => Err(ServerError::Refused {
+                        authority: self.authority.clone(),
+                        target: export.to_owned(),
+                        status,
+                        text: answer.text().unwrap_or_default(),
+                    }),
+                }
+            }
+            Counter::Lines(lines) => {
+                let file = fs::File::open(&lines.path).map_err(ask)?;
+                ledger.compare_after(file, b"request_id=\"").map(Some).map_err(ask)
+            }
+            Counter::Sql(sql) => {
+                let lines = sql.lines(&sql.export).map_err(ask)?;
+                ledger.compare(lines).map(Some).map_err(ask)
+            }
+        }
     }
 
     /// Batches that wait in the queue.
     pub fn queue_depth(&self) -> Result<u64, ServerError> {
         let text = self.get("/queue/status")?;
-        self.number("/queue/status", &text, "depth")
+        self.number("/queue/status", &text, &["depth"])
     }
 
-    fn number(&self, target: &str, text: &str, key: &str) -> Result<u64, ServerError> {
-        let number = sonic_rs::get(text.as_bytes(), &[key]).ok();
+    fn number(&self, target: &str, text: &str, keys: &[&str]) -> Result<u64, ServerError> {
+        let path: Vec<PointerNode> = keys
+            .iter()
+            .map(|key| key.parse().map_or_else(|_| PointerNode::Key((*key).to_owned().into()), PointerNode::Index))
+            .collect();
+        let number = sonic_rs::get(text.as_bytes(), &path).ok();
         number.and_then(|raw| raw.as_raw_str().trim_matches([' ', '"']).parse().ok()).ok_or_else(|| {
             ServerError::Refused {
                 authority: self.authority.clone(),
@@ -161,24 +252,51 @@ impl Server {
             }
         })
     }
+
+    /// What the records take on the disk once everything is written: a server of our own is stopped for that. `None` where
+    /// it cannot be told.
+    pub fn into_stored_bytes(mut self) -> Option<u64> {
+        match (&self.counter, self.own.as_mut()) {
+            (Counter::Sql(sql), _) => sql.number(&sql.bytes).ok(),
+            (Counter::Lines(lines), _) => fs::metadata(&lines.path).ok().map(|metadata| metadata.len()),
+            (Counter::Target(_), Some(own)) => {
+                own.stop();
+                match &own.fresh_postgres {
+                    Some(sql) => sql.number(&sql.bytes).ok(),
+                    None => Some(parquet_bytes(&own.folder.join("data/store"))),
+                }
+            }
+            (Counter::Target(_), None) => None,
+        }
+    }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let Some(mut own) = self.own.take() else { return };
-        if let Some(pid) = rustix::process::Pid::from_raw(own.child.id() as i32) {
+impl Own {
+    fn stop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(Some(_))) {
+            return;
+        }
+        if let Some(pid) = rustix::process::Pid::from_raw(self.child.id() as i32) {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
         }
         let began = Instant::now();
-        while !matches!(own.child.try_wait(), Ok(Some(_)) | Err(_)) {
+        while !matches!(self.child.try_wait(), Ok(Some(_)) | Err(_)) {
             if began.elapsed() > STOP_MAX {
-                let _ = own.child.kill();
-                let _ = own.child.wait();
+                let _ = self.child.kill();
+                let _ = self.child.wait();
                 break;
             }
             std::thread::sleep(LOOK_AGAIN);
         }
-        let _ = fs::remove_dir_all(&own.folder);
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(mut own) = self.own.take() {
+            own.stop();
+            let _ = fs::remove_dir_all(&own.folder);
+        }
     }
 }
 
@@ -189,13 +307,9 @@ fn is_in_memory(folder: &Path) -> bool {
     rustix::fs::statfs(folder).is_ok_and(|stat| stat.f_type as u64 == TMPFS)
 }
 
-fn size_of(folder: &Path) -> u64 {
-    let Ok(entries) = fs::read_dir(folder) else { return 0 };
-    entries
-        .flatten()
-        .map(|entry| match entry.file_type() {
-            Ok(kind) if kind.is_dir() => size_of(&entry.path()),
-            _ => entry.metadata().map_or(0, |metadata| metadata.len()),
-        })
-        .sum()
+/// What the store's files take; room that it keeps in reserve is no record's.
+fn parquet_bytes(store: &Path) -> u64 {
+    let files = fs::read_dir(store).into_iter().flatten().flatten();
+    let parquet = files.filter(|entry| entry.path().extension().is_some_and(|ending| ending == "parquet"));
+    parquet.filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.len()).sum()
 }

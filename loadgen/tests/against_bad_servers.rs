@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use loadgen::report::Report;
 use loadgen::scenario::{Options, Scenario, run};
+use loadgen::server::Backends;
 use loadgen::target::Target;
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -102,13 +103,16 @@ fn options(url: String, seconds: u64, rate: Option<f64>) -> Options {
     Options {
         url: Some((url, None)),
         target: Target::Logboom,
+        path: None,
         program: PathBuf::new(),
         server_arguments: Vec::new(),
+        backends: Backends::default(),
         out: std::env::temp_dir(),
         records: Some(20_000),
         time: Duration::from_secs(seconds),
         warm_up: Duration::ZERO,
         connections: Some(4),
+        pipeline: 1,
         rate,
         p99_max: Duration::from_millis(20),
         seed: 1,

@@ -4,6 +4,8 @@
 //! in the bits of one integer, and bounded by [`JSON_DEPTH_MAX`] while it is read. What it takes is what the grammar
 //! allows: no trailing comma, no bare control character, no `01`, no text after the value.
 //!
+//! Past 500 lines, as it is one state machine and the tables and properties that test it.
+//!
 //! What it does not try to do: build a document, unescape, or read numbers. See [`crate::text`] for the latter two.
 
 use crate::text::find_special;

@@ -50,7 +50,7 @@ impl Level {
         Some(match &*folded {
             b"INFO" | b"INFORMATION" | b"INFORMATIONAL" | b"INF" | b"NOTICE" | b"LOG" => Level::Info,
             b"WARN" | b"WARNING" | b"WRN" => Level::Warn,
-            b"ERROR" | b"ERR" | b"SEVERE" | b"FAILURE" => Level::Error,
+            b"ERROR" | b"ERR" | b"EROR" | b"SEVERE" | b"FAILURE" => Level::Error,
             b"DEBUG" | b"DBG" | b"DBUG" | b"FINE" => Level::Debug,
             b"TRACE" | b"TRC" | b"VERBOSE" | b"FINER" | b"FINEST" | b"SILLY" => Level::Trace,
             b"FATAL" | b"CRITICAL" | b"CRIT" | b"ALERT" | b"EMERG" | b"EMERGENCY" | b"PANIC" | b"DPANIC" | b"FTL" => {

@@ -25,6 +25,8 @@ pub struct Meta {
     dead: usize,
     by_hash: HashMap<u64, usize>,
     scope: u8,
+    /// The members before this have been through `clear_scope`.
+    cleared: usize,
     repaired: bool,
     /// Whether the line is ASCII without NUL, so that its pieces need no look.
     ascii: bool,
@@ -55,6 +57,7 @@ impl Meta {
             self.by_hash.clear();
         }
         self.scope = 0;
+        self.cleared = 0;
         self.repaired = false;
         self.ascii = false;
     }
@@ -80,9 +83,10 @@ impl Meta {
         self.scope = before;
     }
 
-    /// Forgets the members of a scope.
+    /// Forgets the members of a scope, the same one each time. A line may ask for it as often as it has keys: those
+    /// that it found before are not looked at again, or 50,000 of them would take quadratic time.
     pub fn clear_scope(&mut self, scope: u8) {
-        for i in 0..self.members.len() {
+        for i in std::mem::replace(&mut self.cleared, self.members.len())..self.members.len() {
             if self.members[i].scope == scope {
                 self.drop_member(i);
             }

@@ -6,14 +6,17 @@ use crate::time::{Civil, Instant, Timestamp, Zone, month, number};
 ///
 /// | directive | stands for |
 /// |---|---|
-/// | `%Y` `%y` `%m` `%d` `%e` | year of four or two digits, month, day, day without a leading zero |
+/// | `%Y` `%y` | year of four or two digits |
+/// | `%m` `%d` `%e` | month, day |
 /// | `%b` | the month's name, at least its first three letters |
 /// | `%H` `%M` `%S` | hour, minute, second |
 /// | `%f` | a fraction of one to nine digits |
 /// | `%z` | an offset: `Z`, `+0100` or `+01:00` |
 /// | `%%` | a percent sign |
 ///
-/// A blank stands for one or more, all else for itself. Without a year it is the one nearest to the receipt.
+/// Of month, day, hour, minute and second the leading zero may be missing, or be a blank, as strptime has it; where two
+/// directives adjoin, as in `%y%m%d`, each has its two columns. A blank stands for one or more, all else for itself.
+/// Without a year it is the one nearest to the receipt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TimeFormat {
     text: String,
@@ -45,13 +48,24 @@ impl TimeFormat {
     pub fn parse(&self, text: &[u8], zone: &Zone, received: Timestamp) -> Option<Instant> {
         let mut civil = Civil { year: 2000, month: 1, day: 1, ..Civil::default() };
         let mut at = 0;
-        let mut shape = self.text.bytes();
-        while let Some(b) = shape.next() {
-            at = match b {
-                b'%' => read_directive(shape.next()?, text, at, &mut civil)?,
-                b' ' => at + text.get(at..)?.iter().take_while(|&&b| b == b' ').count().max(1),
-                literal => (text.get(at) == Some(&literal)).then_some(at + 1)?,
+        let mut shape = self.text.as_bytes();
+        let mut after_directive = false;
+        loop {
+            let is_directive = matches!(shape, [b'%', directive, ..] if *directive != b'%');
+            (at, shape) = match shape {
+                [b'%', directive, rest @ ..] => {
+                    let before_directive = matches!(rest, [b'%', next, ..] if *next != b'%');
+                    let adjoins = after_directive || before_directive;
+                    (read_directive(*directive, adjoins, text, at, &mut civil)?, rest)
+                }
+                [b' ', rest @ ..] => {
+                    let blanks = text.get(at..)?.iter().take_while(|&&b| b == b' ').count();
+                    ((blanks > 0).then_some(at + blanks)?, rest)
+                }
+                [literal, rest @ ..] => ((text.get(at) == Some(literal)).then_some(at + 1)?, rest),
+                [] => break,
             };
+            after_directive = is_directive;
         }
         if at != text.len() || !civil.is_valid() {
             return None;
@@ -60,11 +74,17 @@ impl TimeFormat {
     }
 }
 
-/// Reads what a directive stands for at `at`; where it ends.
-fn read_directive(directive: u8, text: &[u8], at: usize, civil: &mut Civil) -> Option<usize> {
+/// Reads what a directive stands for at `at`; where it ends. `adjoins`: with no character between it and another, so
+/// that only its width tells where it ends.
+fn read_directive(directive: u8, adjoins: bool, text: &[u8], at: usize, civil: &mut Civil) -> Option<usize> {
     let two = |value: &mut u8| {
-        *value = number(text, at, 2)? as u8;
-        Some(at + 2)
+        let blank = usize::from(text.get(at) == Some(&b' '));
+        let digits = if number(text, at + blank, 2).is_some() && !(adjoins && blank == 1) { 2 } else { 1 };
+        if adjoins && blank + digits < 2 {
+            return None;
+        }
+        *value = number(text, at + blank, digits)? as u8;
+        Some(at + blank + digits)
     };
     match directive {
         b'Y' => {
@@ -78,13 +98,7 @@ fn read_directive(directive: u8, text: &[u8], at: usize, civil: &mut Civil) -> O
             Some(at + 2)
         }
         b'm' => two(&mut civil.month),
-        b'd' => two(&mut civil.day),
-        b'e' => {
-            let blank = usize::from(text.get(at) == Some(&b' '));
-            let digits = if number(text, at + blank, 2).is_some() { 2 } else { 1 };
-            civil.day = number(text, at + blank, digits)? as u8;
-            Some(at + blank + digits)
-        }
+        b'd' | b'e' => two(&mut civil.day),
         b'b' => {
             civil.month = month(text.get(at..at + 3)?)?;
             Some(at + text[at..].iter().take_while(|b| b.is_ascii_alphabetic()).count())
@@ -122,6 +136,13 @@ mod tests {
             ("%m%d %H:%M:%S.%f", "0102 15:04:05.678901", "2026-01-02T15:04:05.678901Z"),
             ("%e %b %Y %H:%M:%S%z", "1 January 1999 00:00:00+01:00", "1998-12-31T23:00:00.000000Z"),
             ("100%% %d.%m.%y %H:%M", "100%   24.12.99 18:00", "1999-12-24T18:00:00.000000Z"),
+            // Without leading zeros: Windows' and American dates, MySQL 5's and HAProxy's clocks.
+            ("%m/%d/%Y %H:%M:%S", "1/2/2025 3:04:05", "2025-01-02T03:04:05.000000Z"),
+            ("%d.%m.%Y, %H:%M", "1.2.2025, 9:30", "2025-02-01T09:30:00.000000Z"),
+            ("%y%m%d %H:%M:%S", "131112  9:05:01", "2013-11-12T09:05:01.000000Z"),
+            ("%y%m%d%H%M%S", "131112 90501", "2013-11-12T09:05:01.000000Z"),
+            ("[%d/%b/%Y:%H:%M:%S.%f]", "[ 6/Feb/2009:12:14:14.655]", "2009-02-06T12:14:14.655000Z"),
+            ("%b %e %H:%M:%S", "Nov 11 6:0:5", "2025-11-11T06:00:05.000000Z"),
         ] {
             let got = TimeFormat::new(format).unwrap().parse(text.as_bytes(), &Zone::UTC, received);
             assert_eq!(got.map(|i| i.timestamp.to_string()).as_deref(), Some(want), "{format}");
@@ -132,6 +153,17 @@ mod tests {
     fn what_does_not_fit() {
         let format = TimeFormat::new("%Y-%m-%d %H:%M:%S.%f").unwrap();
         for text in ["", "2025", "2025-13-01 00:00:00.1", "2025-01-01 00:00:00.", "2025-01-01 00:00:00.1x"] {
+            assert_eq!(format.parse(text.as_bytes(), &Zone::UTC, Timestamp::MIN), None, "{text}");
+        }
+        for (format, text) in [
+            ("%y%m%d %H:%M", "25111 16:00"),
+            ("%m%d %H:%M", "111 16:00"),
+            ("%Y-%m-%d %H:%M", "2025-11-11T16:00"),
+            ("%m/%d/%Y", "1//2025"),
+            ("%m/%d/%Y", "13/1/2025"),
+            ("%m/%d/%Y", "  1/1/2025"),
+        ] {
+            let format = TimeFormat::new(format).unwrap();
             assert_eq!(format.parse(text.as_bytes(), &Zone::UTC, Timestamp::MIN), None, "{text}");
         }
         assert!(TimeFormat::new("%Q").is_err());

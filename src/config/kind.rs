@@ -5,6 +5,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use engine::config::RedisRequire;
 use engine::{Durability, Upstream};
 use record::Zone;
 
@@ -31,6 +32,8 @@ pub struct Flag;
 pub struct Plain;
 /// Values with commas between.
 pub struct List;
+/// A URL with a password in it, which is never shown.
+pub struct Secret;
 
 const UNITS: [(&str, u64); 9] = [
     ("GiB", 1 << 30),
@@ -72,6 +75,30 @@ impl Kind<usize> for Bytes {
 
     fn show(value: &usize) -> String {
         Bytes::show(&(*value as u64))
+    }
+}
+
+impl Kind<u16> for Count {
+    const NAME: &'static str = "N";
+
+    fn read(text: &str) -> Result<u16, String> {
+        text.trim().parse().map_err(|_| "not a whole number of at most 65535".to_owned())
+    }
+
+    fn show(value: &u16) -> String {
+        value.to_string()
+    }
+}
+
+impl Kind<u32> for Count {
+    const NAME: &'static str = "N";
+
+    fn read(text: &str) -> Result<u32, String> {
+        text.trim().parse().map_err(|_| "not a whole number".to_owned())
+    }
+
+    fn show(value: &u32) -> String {
+        value.to_string()
     }
 }
 
@@ -228,6 +255,60 @@ impl Kind<Durability> for Plain {
     }
 }
 
+impl Kind<RedisRequire> for Plain {
+    const NAME: &'static str = "any|fsync";
+
+    fn read(text: &str) -> Result<RedisRequire, String> {
+        match text.trim() {
+            "any" => Ok(RedisRequire::Any),
+            "fsync" => Ok(RedisRequire::Fsync),
+            _ => Err("neither any nor fsync".to_owned()),
+        }
+    }
+
+    fn show(value: &RedisRequire) -> String {
+        match value {
+            RedisRequire::Any => "any",
+            RedisRequire::Fsync => "fsync",
+        }
+        .to_owned()
+    }
+}
+
+impl Kind<Option<String>> for Secret {
+    const NAME: &'static str = "URL";
+
+    fn read(text: &str) -> Result<Option<String>, String> {
+        let text = text.trim();
+        Ok((!text.is_empty()).then(|| text.to_owned()))
+    }
+
+    fn show(value: &Option<String>) -> String {
+        value.as_deref().map_or_else(String::new, masked)
+    }
+}
+
+/// A URL with `***` for its password, wherever it stands: behind the user, or as a parameter.
+pub fn masked(url: &str) -> String {
+    const MASK: &str = "***";
+    let mut shown = url.to_owned();
+    for parameter in ["pass=", "password="] {
+        let starts = |at: &usize| matches!(shown.as_bytes().get(at.wrapping_sub(1)), Some(b'?' | b'&' | b' '));
+        if let Some(at) = shown.find(parameter).filter(starts) {
+            let value = at + parameter.len();
+            let end = shown[value..].find(['&', ' ']).map_or(shown.len(), |length| value + length);
+            shown.replace_range(value..end, MASK);
+        }
+    }
+    let user = shown.find("://").map_or(0, |scheme| scheme + 3);
+    if let Some(host) = shown.rfind('@').filter(|&host| host >= user)
+        && let Some(colon) = shown[user..host].find(':')
+    {
+        shown.replace_range(user + colon + 1..host, MASK);
+    }
+    shown
+}
+
 impl Kind<Zone> for Plain {
     const NAME: &'static str = "ZONE";
 
@@ -339,5 +420,24 @@ mod tests {
         check::<List, Vec<String>>(" a , b,", Some("a,b"));
         check::<Plain, Durability>("flush", Some("flush"));
         check::<Plain, Durability>("none", None);
+        check::<Plain, RedisRequire>("fsync", Some("fsync"));
+        check::<Count, u16>("65536", None);
+    }
+
+    #[test]
+    fn passwords_are_not_shown() {
+        for (url, shown) in [
+            ("", ""),
+            ("redis://localhost:6379", "redis://localhost:6379"),
+            ("redis://:secret@h:6379/1", "redis://:***@h:6379/1"),
+            ("rediss://ann:se:c@ret@h", "rediss://ann:***@h"),
+            ("unix:///run/redis.sock?db=1&pass=secret&user=ann", "unix:///run/redis.sock?db=1&pass=***&user=ann"),
+            ("postgresql://ann:secret@h:5432/logs?sslmode=require", "postgresql://ann:***@h:5432/logs?sslmode=require"),
+            ("postgresql://h/logs?user=ann&password=secret", "postgresql://h/logs?user=ann&password=***"),
+            ("host=h user=ann password=secret", "host=h user=ann password=***"),
+            ("ann:secret@h", "ann:***@h"),
+        ] {
+            assert_eq!(Secret::show(&Secret::read(url).unwrap()), shown);
+        }
     }
 }

@@ -116,7 +116,8 @@ impl Config {
                 From::Flag => format!("--{}", setting.flag()),
                 From::Default | From::File(_) => setting.key.to_owned(),
             };
-            ConfigError::Value { name, text: text.to_owned(), from: from.clone(), reason }
+            let text = if setting.value == "URL" { kind::masked(text) } else { text.to_owned() };
+            ConfigError::Value { name, text, from: from.clone(), reason }
         })?;
         self.from.insert(setting.key, from);
         Ok(())
@@ -190,11 +191,7 @@ impl Config {
         from: From,
     ) -> Result<(), ConfigError> {
         for (name, value) in variables {
-            if ["DB_URL", "REDIS_URL"].contains(&name.as_str()) {
-                self.warnings.push(format!(
-                    "{name} is set: this version uses neither Postgres nor Redis, and keeps its logs in data_dir"
-                ));
-            } else if let Some(setting) = SETTINGS.iter().find(|setting| setting.env == name) {
+            if let Some(setting) = SETTINGS.iter().find(|setting| setting.env == name) {
                 self.set(setting, &value, from.clone())?;
             } else if name.starts_with("LOGBOOM_") {
                 let (nearest, letters) = nearest(&name, |setting| setting.env);
@@ -212,6 +209,8 @@ fn check(settings: &Settings) -> Result<(), String> {
     const MIB: u64 = 1 << 20;
     /// Shorter, and records could be gone before anybody has seen them.
     const RETAIN_MIN: Duration = Duration::from_secs(60);
+    /// Shorter, and batches would be taken from workers that are only slow.
+    const CLAIM_AFTER_MIN: Duration = Duration::from_secs(1);
     let config = &settings.engine;
     let show = |key: &str| {
         let setting = SETTINGS.iter().find(|setting| setting.key == key);
@@ -253,6 +252,17 @@ fn check(settings: &Settings) -> Result<(), String> {
     }
     // A file that a flush has just written would go at once.
     not_below("retain_bytes", config.retain_bytes.unwrap_or(u64::MAX), "flush_bytes", config.flush_bytes)?;
+    if let Some(url) = &config.redis_url {
+        engine::queue::redis::Target::parse(url).map_err(|reason| format!("{}: {reason}", show("redis_url")))?;
+    }
+    // An idle worker asks every stream 50 times a second.
+    within("streams", config.streams.into(), 1, 1024)?;
+    // A worker says that it is at it still every third of this.
+    if config.claim_after < CLAIM_AFTER_MIN {
+        return Err(format!("{} is below its least value, 1s", show("claim_after")));
+    }
+    within("workers", config.workers as u64, 1, 256)?;
+    within("batch_size", config.batch_size as u64, 1, 1_000_000)?;
     within("queries_max", settings.api.queries_max as u64, 1, 10_000)?;
     within("exports_max", settings.api.exports_max as u64, 1, 10_000)?;
     within("viewers_max", settings.api.viewers_max as u64, 0, 1_000_000)?;
@@ -338,7 +348,8 @@ mod tests {
             let mut settings = Settings::default();
             (setting.set)(&mut settings, &shown).unwrap_or_else(|error| panic!("{}: {error}", setting.key));
             assert_eq!((setting.show)(&settings), shown, "{}", setting.key);
-            assert!(setting.env == "LOG_LEVEL" || setting.env == format!("LOGBOOM_{}", setting.key.to_uppercase()));
+            let own = format!("LOGBOOM_{}", setting.key.to_uppercase());
+            assert!(["LOG_LEVEL", "REDIS_URL", &own].contains(&setting.env), "{}", setting.env);
         }
         check(&defaults).unwrap();
     }
@@ -391,5 +402,9 @@ mod tests {
         let mut settings = Settings::default();
         settings.engine.origins = vec!["logs.example.com".to_owned()];
         assert!(check(&settings).unwrap_err().contains("https://"));
+        let mut settings = Settings::default();
+        settings.engine.redis_url = Some("http://:secret@h".to_owned());
+        let error = check(&settings).unwrap_err();
+        assert!(error.contains("http://:***@h") && error.contains("write redis://"), "{error}");
     }
 }

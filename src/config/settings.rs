@@ -1,7 +1,7 @@
 //! Every setting, once. Flags, variables, keys of `logboom.toml`, `logboom config` and `docs/CONFIGURATION.md` are all
 //! made from this list.
 
-use super::kind::{Bytes, Count, Flag, Kind, List, Plain, Time};
+use super::kind::{Bytes, Count, Flag, Kind, List, Plain, Secret, Time};
 
 /// All that the program can be told.
 #[derive(Clone, Debug)]
@@ -261,6 +261,62 @@ pub const SETTINGS: &[Setting] = &[
         "size of one file of the local log"
     ),
     setting!(
+        "Redis",
+        engine.redis_url,
+        "redis_url",
+        "REDIS_URL",
+        Secret,
+        "the Redis (7.0 or later) whose streams are the queue: redis://host:6379, redis://USER:PASSWORD@host:6379/0, rediss://… for TLS, unix:///path; empty: the local log is the queue"
+    ),
+    setting!(
+        "Redis",
+        engine.streams,
+        "streams",
+        "LOGBOOM_STREAMS",
+        Count,
+        "streams that batches are spread over; the same in every process"
+    ),
+    setting!(
+        "Redis",
+        engine.redis_wait,
+        "redis_wait",
+        "LOGBOOM_REDIS_WAIT",
+        Count,
+        "replicas that must have a batch before it is acknowledged"
+    ),
+    setting!(
+        "Redis",
+        engine.redis_require,
+        "redis_require",
+        "LOGBOOM_REDIS_REQUIRE",
+        Plain,
+        "how durable Redis must be to acknowledge from it: `any`, as it is set up; `fsync`, on its disk before it answers (appendfsync always), and where it is weaker the local log acknowledges"
+    ),
+    setting!(
+        "Redis",
+        engine.claim_after,
+        "claim_after",
+        "LOGBOOM_CLAIM_AFTER",
+        Time,
+        "a batch that a worker has held for so long without a sign is given to another; over the longest transaction"
+    ),
+    setting!(
+        "Workers",
+        engine.workers,
+        "workers",
+        "LOGBOOM_WORKERS",
+        Count,
+        "connections that copy into Postgres at once"
+    ),
+    setting!(
+        "Workers",
+        engine.batch_size,
+        "batch_size",
+        "LOGBOOM_BATCH_SIZE",
+        Count,
+        "records a COPY holds, in whole batches; fewer when nothing more comes"
+    ),
+    setting!(
         "Store",
         engine.flush_bytes,
         "flush_bytes",
@@ -333,6 +389,38 @@ pub const SETTINGS: &[Setting] = &[
         "LOGBOOM_API_UPSTREAM",
         Plain,
         "where requests go that the engine does not answer: a sidecar's host:port, or @name of an abstract unix socket; empty: the one in this process"
+    ),
+    setting!(
+        "Postgres",
+        engine.db_url,
+        "db_url",
+        "DB_URL",
+        Secret,
+        "the Postgres that is the store, as postgresql://user:password@host:5432/database; empty: Parquet files in data_dir"
+    ),
+    setting!(
+        "Postgres",
+        engine.db_connections_max,
+        "db_connections_max",
+        "LOGBOOM_DB_CONNECTIONS_MAX",
+        Count,
+        "most connections of queries; writers have their own"
+    ),
+    setting!(
+        "Postgres",
+        engine.seal_after,
+        "seal_after",
+        "LOGBOOM_SEAL_AFTER",
+        Time,
+        "a day that is over gets its search indexes once no record has come for it for so long"
+    ),
+    setting!(
+        "Queries",
+        engine.api_listen,
+        "api_listen",
+        "LOGBOOM_API_LISTEN",
+        Plain,
+        "where `logboom api` listens; engines relay to it with api_upstream"
     ),
     setting!(
         "Machine",

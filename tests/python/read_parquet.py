@@ -69,6 +69,8 @@ def main():
         record = json.loads(line)
         want[record["id"]] = {key: value for key, value in record.items() if key not in ("id", "timestamp")}
     files = live_files(store)
+    kinds = {any(name.startswith("metadata.") for name in pq.read_schema(path).names) for path in files}
+    assert kinds == {True, False}, "files of the flush and files of compaction are to be read"
     got = {}
     for path in files:
         for id, record in records(path):

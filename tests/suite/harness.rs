@@ -53,31 +53,75 @@ impl Server {
         server
     }
 
+    /// The engine alone.
+    pub fn engine(flags: &[&str]) -> Server {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut server = Server::run("engine", &folder.path().join("data"), flags);
+        server._folder = Some(folder);
+        server
+    }
+
     /// On a data folder that outlives it.
     pub fn at(data: &Path, flags: &[&str]) -> Server {
+        Server::run("serve", data, flags)
+    }
+
+    /// A command that takes logs, on a data folder that outlives it.
+    pub fn run(name: &str, data: &Path, flags: &[&str]) -> Server {
         let parent = data.parent().expect("a data folder inside another");
-        let mut command = logboom(parent);
-        command.arg("serve").arg("--data-dir").arg(data).args(flags);
+        let _ = std::fs::remove_file(data.join("listen"));
+        Server::launch(logboom(parent), name, |_| data.to_owned(), data, flags)
+    }
+
+    /// On a disk of its own, of this size: a mount that only the server sees, and which goes with it. `None`, with the
+    /// reason told, where this user may not make one.
+    pub fn on_small_disk(disk: &Path, size: &str, flags: &[&str]) -> Option<Server> {
+        const MOUNT: &str = "mount -t tmpfs -o size=\"$1\" none \"$2\" && shift 2 && exec \"$@\"";
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--map-root-user", "sh", "-c", MOUNT, "sh", size]).arg(disk).current_dir("/");
+        let tried = Command::new("unshare")
+            .args(["--mount", "--map-root-user", "sh", "-c", MOUNT, "sh", size])
+            .arg(disk)
+            .arg("true")
+            .output();
+        match tried {
+            Ok(out) if out.status.success() => {}
+            Ok(out) => {
+                println!("skipped: no disk of its own: {}", String::from_utf8_lossy(&out.stderr).trim());
+                return None;
+            }
+            Err(error) => {
+                println!("skipped: no disk of its own: unshare: {error}");
+                return None;
+            }
+        }
+        command.arg(BINARY);
+        let data = disk.join("data");
+        let seen = data.clone();
+        let inside = move |pid| PathBuf::from(format!("/proc/{pid}/root{}", seen.display()));
+        Some(Server::launch(command, "serve", inside, &data, flags))
+    }
+
+    /// `inside` tells where the data folder is seen from here.
+    fn launch(
+        mut command: Command,
+        name: &str,
+        inside: impl Fn(u32) -> PathBuf,
+        data: &Path,
+        flags: &[&str],
+    ) -> Server {
+        command.arg(name).arg("--data-dir").arg(data).args(flags);
         if !flags.contains(&"--listen") {
             command.args(["--listen", "127.0.0.1:0"]);
         }
-        let _ = std::fs::remove_file(data.join("listen"));
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .expect("the binary starts");
-        let told = Arc::new(Mutex::new(String::new()));
-        let stderr = BufReader::new(child.stderr.take().expect("stderr is piped"));
-        let into = told.clone();
-        let teller = std::thread::spawn(move || {
-            for line in stderr.lines().map_while(Result::ok) {
-                let mut told = into.lock().expect("nobody panics here");
-                told.push_str(&line);
-                told.push('\n');
-            }
-        });
+        let (told, teller) = listen_to(&mut child);
+        let data = inside(child.id());
         let listen = data.join("listen");
         let deadline = Instant::now() + PATIENCE;
         let address = loop {
@@ -93,7 +137,6 @@ impl Server {
                 None => std::thread::sleep(Duration::from_millis(5)),
             }
         };
-        let data = data.to_owned();
         Server { address, data, child, told, teller: Some(teller), expected: Vec::new(), _folder: None }
     }
 
@@ -116,8 +159,7 @@ impl Server {
     }
 
     pub fn signal(&self, name: &str) {
-        let pid = self.pid().to_string();
-        assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().expect("kill").success());
+        signal(self.pid(), name);
     }
 
     /// SIGKILL: as a crash would.
@@ -185,18 +227,125 @@ impl Drop for Server {
         if let Some(teller) = self.teller.take() {
             let _ = teller.join();
         }
-        if std::thread::panicking() {
-            eprintln!("--- the server told:\n{}", self.told());
-            return;
-        }
-        let told = self.told();
-        let unexpected: Vec<&str> = told
-            .lines()
-            .filter(|line| [" WARN ", " ERROR ", "panicked"].iter().any(|word| line.contains(word)))
-            .filter(|line| !self.expected.iter().any(|text| line.contains(text)))
-            .collect();
-        assert!(unexpected.is_empty(), "the server told what no test expects:\n{}", unexpected.join("\n"));
+        check_told(&self.told(), &self.expected);
     }
+}
+
+/// A process that listens nowhere the harness knows of: a worker, a sidecar of its own.
+pub struct Process {
+    child: Child,
+    told: Arc<Mutex<String>>,
+    teller: Option<JoinHandle<()>>,
+    expected: Vec<&'static str>,
+    _folder: tempfile::TempDir,
+}
+
+impl Process {
+    pub fn start(name: &str, flags: &[&str]) -> Process {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut command = logboom(folder.path());
+        command.arg(name).args(flags).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the binary starts");
+        let (told, teller) = listen_to(&mut child);
+        Process { child, told, teller: Some(teller), expected: Vec::new(), _folder: folder }
+    }
+
+    /// One that is to end by itself, soon.
+    pub fn run(name: &str, flags: &[&str]) -> std::process::Output {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut child = logboom(folder.path())
+            .arg(name)
+            .args(flags)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let deadline = Instant::now() + PATIENCE;
+        while child.try_wait().expect("wait").is_none() {
+            if Instant::now() > deadline {
+                let _ = child.kill();
+                panic!("{name} {flags:?} goes on");
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        child.wait_with_output().expect("its output")
+    }
+
+    /// A WARN or ERROR line with this text is meant to come.
+    pub fn expect(&mut self, text: &'static str) {
+        self.expected.push(text);
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn told(&self) -> String {
+        self.told.lock().expect("nobody panics here").clone()
+    }
+
+    pub fn signal(&self, name: &str) {
+        signal(self.child.id(), name);
+    }
+
+    /// SIGKILL: as a crash would.
+    pub fn kill(mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// SIGTERM, and a clean end.
+    pub fn stop(mut self) {
+        self.signal("TERM");
+        wait_until("its end", || self.child.try_wait().expect("wait").is_some());
+        let status = self.child.wait().expect("wait");
+        assert!(status.success(), "{status}; it told:\n{}", self.told());
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if let Some(teller) = self.teller.take() {
+            let _ = teller.join();
+        }
+        check_told(&self.told(), &self.expected);
+    }
+}
+
+/// What a process tells on stderr, as it comes.
+fn listen_to(child: &mut Child) -> (Arc<Mutex<String>>, JoinHandle<()>) {
+    let told = Arc::new(Mutex::new(String::new()));
+    let stderr = BufReader::new(child.stderr.take().expect("stderr is piped"));
+    let into = told.clone();
+    let teller = std::thread::spawn(move || {
+        for line in stderr.lines().map_while(Result::ok) {
+            let mut told = into.lock().expect("nobody panics here");
+            told.push_str(&line);
+            told.push('\n');
+        }
+    });
+    (told, teller)
+}
+
+/// Nothing but what was expected may have been told as WARN or ERROR.
+fn check_told(told: &str, expected: &[&str]) {
+    if std::thread::panicking() {
+        eprintln!("--- the server told:\n{told}");
+        return;
+    }
+    let unexpected: Vec<&str> = told
+        .lines()
+        .filter(|line| [" WARN ", " ERROR ", "panicked"].iter().any(|word| line.contains(word)))
+        .filter(|line| !expected.iter().any(|text| line.contains(text)))
+        .collect();
+    assert!(unexpected.is_empty(), "the server told what no test expects:\n{}", unexpected.join("\n"));
+}
+
+fn signal(pid: u32, name: &str) {
+    assert!(Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().expect("kill").success());
 }
 
 /// Asks until it is so.
@@ -210,7 +359,7 @@ pub fn wait_until(what: &str, mut so: impl FnMut() -> bool) {
 
 /// A whole request. Headers of one's own come first, `Host` and `Content-Length` are added.
 pub fn request(method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
-    let mut out = format!("{method} {target} HTTP/1.1\r\nHost: logboom.test\r\n").into_bytes();
+    let mut out = format!("{method} {target} HTTP/1.1\r\nHost: logboom\r\n").into_bytes();
     for (name, value) in headers {
         out.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
     }

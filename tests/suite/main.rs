@@ -3,9 +3,14 @@
 
 mod harness;
 
+mod apart;
 mod bad_input;
+mod bench;
+mod browser;
 mod commands;
 mod crash;
+mod crash_servers;
+mod disk;
 mod docs;
 mod ingest;
 mod openapi;
@@ -14,5 +19,6 @@ mod python;
 mod query;
 mod restart;
 mod retention;
+mod snapshot;
 mod startup;
 mod tail;

@@ -4,9 +4,8 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::time::Duration;
 
-use crate::harness::Server;
+use crate::harness::{Server, wait_until};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -35,17 +34,31 @@ fn a_session_alternates_posting_and_reading() {
 
 #[test]
 fn other_readers_find_the_same_rows_in_the_files() {
-    let mut server = Server::with(&["--flush-bytes", "64KiB", "--flush-age", "100ms"]);
-    let body: String = (0..20_000)
-        .map(|index| {
+    let mut server = Server::with(&["--flush-bytes", "64KiB", "--flush-age", "50ms"]);
+    let metric = |name: &str| {
+        let page = server.get("/metrics").text();
+        let count =
+            page.lines().find_map(|line| line.strip_prefix(name)).and_then(|rest| rest.trim().parse::<u64>().ok());
+        count.unwrap_or_else(|| panic!("no {name} in {page}"))
+    };
+    // A file each, and enough of them for a compaction; then some more, so that there are files of both kinds.
+    for part in 0..10 {
+        let line = |index: usize| {
             let level = ["info", "warn", "error"][index % 3];
-            format!("{{\"timestamp\":{},\"level\":\"{level}\",\"source\":\"s{}\",\"message\":\"m {index}\",\"n\":{index},\"who\":\"ü\"}}\n", 1_762_876_800_000_u64 + index as u64, index % 5)
-        })
-        .collect();
-    assert_eq!(server.post("/data/batch", "application/x-ndjson", body).status, 202);
+            let time = 1_762_876_800_000_u64 + index as u64;
+            format!(
+                "{{\"timestamp\":{time},\"level\":\"{level}\",\"source\":\"s{}\",\"message\":\"m {index}\",\"n\":{index},\"who\":\"ü\"}}\n",
+                index % 5
+            )
+        };
+        let body: String = (part * 2_000..(part + 1) * 2_000).map(line).collect();
+        assert_eq!(server.post("/data/batch", "application/x-ndjson", body).status, 202);
+        if part == 8 {
+            wait_until("a compaction", || metric("logboom_compactions_total ") > 0);
+        }
+        wait_until("a flush", || metric("logboom_memory_rows ") == 0);
+    }
     server.wait_for_count("", 20_000);
-    // A stop would write what is in memory too; the age has it written by now.
-    std::thread::sleep(Duration::from_millis(700));
     let export = server.get("/logs/export?format=ndjson").body;
     let data = server.data.clone();
     let expected = data.with_file_name("expected.ndjson");

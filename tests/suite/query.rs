@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sonic_rs::{JsonContainerTrait, JsonValueTrait};
 
-use crate::harness::{Server, request, text};
+use crate::harness::{Server, request, text, wait_until};
 
 /// Small enough that a test's rows go through memory, flushes and files.
 const OFTEN: [&str; 4] = ["--flush-bytes", "64KiB", "--flush-age", "300ms"];
@@ -216,5 +216,34 @@ fn documents_and_the_dashboard_are_served() {
     let openapi = server.get("/api/openapi.json").text();
     for route in ["/data/fast", "/data/batch", "/parse/auto", "/logs/export", "/stats/histogram", "/ws/logs"] {
         assert!(openapi.contains(&format!("\"{route}")), "{route}");
+    }
+}
+
+#[test]
+fn queries_tell_what_they_read() {
+    let server = Server::with(&["--flush-age", "100ms", "--query-bytes-max", "64KiB"]);
+    fill(&server, 0..2_000);
+    wait_until("a flush", || server.get("/metrics").text().contains("logboom_memory_rows 0\n"));
+    for (target, rows) in [
+        ("/logs/?q=event&limit=5", true),
+        ("/stats?q=event", true),
+        ("/stats/facets?field=metadata.path&q=event", true),
+        // From kept counts.
+        ("/stats", false),
+        ("/stats/histogram?interval=1m", false),
+        ("/stats/facets?field=source", false),
+    ] {
+        let answer = server.get(target);
+        assert_eq!(answer.status, 200, "{target}: {}", answer.text());
+        let timing = answer.header("server-timing").unwrap_or_else(|| panic!("{target} tells nothing"));
+        assert!(timing.starts_with("query;dur=") && timing.contains("wait;dur=") && timing.contains("files;desc="));
+        assert_eq!(!timing.contains("rows;desc=\"0 read\""), rows, "{target}: {timing}");
+    }
+    let answer = server.get("/logs/?limit=2000");
+    assert_eq!((answer.status, answer.code().as_str()), (503, "query_too_large"), "{}", answer.text());
+    let metrics = server.get("/metrics").text();
+    for line in ["logboom_query_failures_total{reason=\"memory\"} 1\n", "logboom_queries_total{kind=\"histogram\"} 1\n"]
+    {
+        assert!(metrics.contains(line), "{line} in {metrics}");
     }
 }

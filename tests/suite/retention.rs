@@ -1,4 +1,4 @@
-//! What is kept, and for how long; and looking after a data folder that nobody uses.
+//! What is kept, and for how long; and whether a data folder is whole.
 
 use std::path::Path;
 use std::process::Output;
@@ -30,7 +30,8 @@ fn records_past_retention_are_refused_one_by_one() {
     let answer = server.post("/parse/auto?store=false", "text/plain", OLD);
     assert_eq!(answer.status, 200, "{}", answer.text());
 }
-fn fill(server: &Server, day: &str, count: usize) {
+
+pub fn fill(server: &Server, day: &str, count: usize) {
     let line = |index| format!("{{\"timestamp\":\"{day}T10:00:00Z\",\"message\":\"m{index}\",\"source\":\"{day}\"}}\n");
     let body: String = (0..count).map(line).collect();
     assert_eq!(server.post("/data/batch", "application/x-ndjson", body).status, 202);
@@ -77,7 +78,7 @@ fn the_oldest_files_go_where_bytes_are_bounded() {
 }
 
 /// What a command on a data folder says, and tells on stderr.
-fn run(data: &Path, arguments: &[&str]) -> (bool, String, String) {
+pub fn run(data: &Path, arguments: &[&str]) -> (bool, String, String) {
     let mut command = logboom(data.parent().unwrap());
     let out: Output = command.args(arguments).arg("--data-dir").arg(data).output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -114,36 +115,4 @@ fn fsck_tells_a_damaged_store_and_mends_it() {
     let (well, said, told) = run(&data, &["fsck", "--repair"]);
     assert!(well && said.contains("is set aside") && said.contains("is whole"), "{said}{told}");
     assert_eq!(Server::at(&data, &[]).count(""), 1_000);
-}
-
-#[test]
-fn a_snapshot_starts_as_a_store_of_its_own() {
-    let folder = tempfile::tempdir().unwrap();
-    let data = folder.path().join("data");
-    let copy = folder.path().join("copy");
-    let to = copy.to_str().unwrap();
-    let server = Server::at(&data, &[]);
-    fill(&server, "2020-03-01", 1_000);
-    server.stop();
-    let server = Server::at(&data, &[]);
-    fill(&server, "2020-03-02", 500);
-    let rows = server.get("/logs/export?format=ndjson").text();
-    let (well, _, told) = run(&data, &["snapshot", to]);
-    assert!(!well && told.contains("is in use") && !copy.exists(), "{told}");
-    // The last 500 are in the log alone.
-    server.kill();
-    let (well, said, told) = run(&data, &["snapshot", to]);
-    assert!(well && said.contains("1500 records"), "{said}{told}");
-    let (well, _, told) = run(&data, &["snapshot", to]);
-    assert!(!well && told.contains("not empty"), "{told}");
-    for at in [&copy, &data] {
-        let server = Server::at(at, &[]);
-        assert!(server.get("/logs/export?format=ndjson").text() == rows, "{} holds the same rows", at.display());
-    }
-    let server = Server::at(&copy, &[]);
-    fill(&server, "2020-03-03", 10);
-    assert_eq!(server.count(""), 1_510);
-    drop(server);
-    assert_eq!(Server::at(&data, &[]).count(""), 1_500);
-    assert!(run(&copy, &["fsck"]).0);
 }

@@ -6,6 +6,8 @@ use record::text::push_json_string;
 #[derive(Clone, Debug)]
 pub struct Reply {
     pub status: u16,
+    /// Of an error, for the metrics; the body tells it to the client.
+    pub code: Option<&'static str>,
     pub content_type: &'static str,
     pub body: Vec<u8>,
     pub retry_after_seconds: Option<u32>,
@@ -16,12 +18,31 @@ pub struct Reply {
 
 impl Reply {
     pub fn json(status: u16, body: Vec<u8>) -> Reply {
-        Reply { status, content_type: "application/json", body, retry_after_seconds: None, allow: None, close: false }
+        Reply {
+            status,
+            code: None,
+            content_type: "application/json",
+            body,
+            retry_after_seconds: None,
+            allow: None,
+            close: false,
+        }
     }
 
     /// An error in the one shape that errors have: `{"error": {"code", "message"}}`.
-    pub fn error(status: u16, code: &str, message: &str) -> Reply {
-        Reply::json(status, error_body(code, message, None, None))
+    pub fn error(status: u16, code: &'static str, message: &str) -> Reply {
+        Reply::error_at(status, code, message, None, None)
+    }
+
+    /// The same with the place in the body: `{"error": {"code", "message", "line", "column"}}`.
+    pub fn error_at(
+        status: u16,
+        code: &'static str,
+        message: &str,
+        line: Option<usize>,
+        column: Option<usize>,
+    ) -> Reply {
+        Reply { code: Some(code), ..Reply::json(status, error_body(code, message, line, column)) }
     }
 
     pub fn closing(mut self) -> Reply {
@@ -109,6 +130,7 @@ pub fn reason(status: u16) -> &'static str {
         414 => "URI Too Long",
         415 => "Unsupported Media Type",
         417 => "Expectation Failed",
+        421 => "Misdirected Request",
         422 => "Unprocessable Content",
         429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",

@@ -67,10 +67,7 @@ impl Account {
 
 /// An error answer that tells a reject.
 pub fn reject_reply(status: u16, reject: &Reject) -> Reply {
-    let mut body = b"{\"error\":".to_vec();
-    push_error(&mut body, reject.code, &reject.message, reject.line, reject.column);
-    body.push(b'}');
-    Reply::json(status, body)
+    Reply::error_at(status, reject.code, &reject.message, reject.line, reject.column)
 }
 
 /// The answer to a document that is no JSON: the reason, and where, as line and column.

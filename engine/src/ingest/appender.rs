@@ -1,8 +1,9 @@
 //! From staged rows to an acknowledgement: group commit that sets its own pace.
 //!
 //! Comes in: one body's rows at a time, from any connection of this shard. Goes out: a [`Ticket`] that is settled once
-//! they are durable in the local log *and* found by queries. While one group is being written, whatever arrives makes
-//! up the next: a lone request does not wait for company, and a flood batches itself. No timers.
+//! they are where the lane takes them ([`super::lane`]): in the local log and found by queries, in Redis, in Postgres.
+//! While one group is being written, whatever arrives makes up the next: a lone request does not wait for company, and a
+//! flood batches itself. No timers.
 //!
 //! What may wait: the ticket's holder. What does not: parsing.
 
@@ -10,25 +11,21 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use record::{Batch, BatchBuilder, IdSource, Level, Timestamp};
 
 use super::ask::Door;
+use super::lane::Lane;
 use super::stage::Staged;
-use crate::metrics::ShardMetrics;
 use crate::queue::LogPosition;
-use crate::queue::local::{AppendError, LocalLog};
-use crate::store::parquet::ParquetStore;
-use crate::tail::Tail;
 
 /// A group is closed once it holds this much: what one write and one fdatasync still do in a few milliseconds. A single
 /// body may pass it, since a body's batches go in one append.
 const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How long a group waits for room in the store's memory before its senders are told to come back.
-const ROOM_WAIT_MAX: Duration = Duration::from_secs(10);
+pub(super) const ROOM_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// Why rows were not stored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -43,6 +40,8 @@ pub enum AppendFailure {
     Store(String),
     #[error("the local log of this shard has failed and takes nothing until a restart: {0}")]
     Failed(String),
+    #[error("Postgres does not take records now: {0}; /data/fast and /data/batch take them meanwhile")]
+    NoPostgres(String),
 }
 
 /// A promise of an answer: settled when the rows it stands for are durable and found, or are not and never will be.
@@ -97,7 +96,7 @@ impl Group {
     }
 
     fn is_empty(&self) -> bool {
-        self.levels.iter().flatten().all(|&count| count == 0)
+        self.batches.is_empty() && self.levels.iter().flatten().all(|&count| count == 0)
     }
 
     fn push(&mut self, batch: Batch) {
@@ -167,6 +166,21 @@ impl Appender {
         (ticket, own)
     }
 
+    /// Takes batches that were sealed elsewhere.
+    pub fn submit_sealed(&self, batches: Vec<Batch>) -> Ticket {
+        let mut group = self.group.borrow_mut();
+        if group.is_empty() {
+            group.opened = Instant::now();
+        }
+        for batch in batches {
+            group.push(batch);
+        }
+        let ticket = Ticket(group.outcome.clone());
+        drop(group);
+        self.wake();
+        ticket
+    }
+
     /// The store holds everything of this shard's log before `position`.
     pub fn covered(&self, position: LogPosition) {
         self.covered.set(Some(position));
@@ -180,58 +194,23 @@ impl Appender {
     }
 
     /// Writes group after group until it is told to stop.
-    pub async fn run(&self, log: &LocalLog, to: &Destination) {
+    pub async fn run(&self, lane: &Lane) {
         loop {
             if let Some(position) = self.covered.take() {
-                if let Err(error) = log.release(position).await {
-                    tracing::warn!("cannot give back what the store holds: {error}");
-                }
-                to.metrics.depth(log.depth());
+                lane.release(position).await;
             }
             match self.next_group() {
-                Some(group) => self.commit(group, log, to).await,
+                Some(group) => Self::commit(group, lane).await,
                 None if self.stopping.get() => return,
                 None => self.wait().await,
             }
         }
     }
 
-    async fn commit(&self, group: Group, log: &LocalLog, to: &Destination) {
-        let result = self.write(&group, log, to).await;
-        to.metrics.group(&group.levels, group.bytes, group.opened.elapsed(), &result);
-        to.metrics.depth(log.depth());
+    async fn commit(group: Group, lane: &Lane) {
+        let result = lane.write(&group.batches).await;
+        lane.metrics().group(&group.levels, group.bytes, group.opened.elapsed(), &result);
         group.outcome.settle(result);
-    }
-
-    async fn write(&self, group: &Group, log: &LocalLog, to: &Destination) -> Result<(), AppendFailure> {
-        if !to.store.has_room() {
-            // Rows cannot leave memory while files cannot be written: waiting would not help.
-            if let Some(failure) = to.store.status().failure {
-                let is_full = failure.contains("No space left");
-                return Err(if is_full { AppendFailure::DiskFull } else { AppendFailure::Store(failure) });
-            }
-            let room = async {
-                to.store.wait_for_room().await;
-                Ok(())
-            };
-            if glommio::timer::timeout(ROOM_WAIT_MAX, room).await.is_err() {
-                return Err(AppendFailure::NoRoom);
-            }
-        }
-        if log.would_exceed(group.bytes as u64) {
-            return Err(AppendFailure::QueueFull { bytes: log.depth().bytes, max: to.queue_bytes_max });
-        }
-        let before = Instant::now();
-        let end = log.append(&group.batches).await.map_err(|error| match error {
-            AppendError::DiskFull => AppendFailure::DiskFull,
-            other => AppendFailure::Failed(other.to_string()),
-        })?;
-        to.metrics.synced(before.elapsed());
-        to.store.insert(to.shard, &group.batches, end);
-        for batch in &group.batches {
-            to.tail.publish(batch);
-        }
-        Ok(())
     }
 
     fn next_group(&self) -> Option<Group> {
@@ -271,15 +250,6 @@ impl Appender {
     }
 }
 
-/// Where a shard's groups go.
-pub struct Destination {
-    pub shard: u16,
-    pub queue_bytes_max: u64,
-    pub store: Arc<ParquetStore>,
-    pub tail: Tail,
-    pub metrics: Arc<ShardMetrics>,
-}
-
 impl AppendFailure {
     pub fn code(&self) -> &'static str {
         match self {
@@ -287,6 +257,7 @@ impl AppendFailure {
             AppendFailure::DiskFull => "disk_full",
             AppendFailure::Store(_) => "store_failed",
             AppendFailure::Failed(_) => "log_failed",
+            AppendFailure::NoPostgres(_) => "store_unavailable",
         }
     }
 
@@ -294,7 +265,10 @@ impl AppendFailure {
     pub fn status(&self) -> u16 {
         match self {
             AppendFailure::QueueFull { .. } | AppendFailure::NoRoom => 429,
-            AppendFailure::DiskFull | AppendFailure::Store(_) | AppendFailure::Failed(_) => 503,
+            AppendFailure::DiskFull
+            | AppendFailure::Store(_)
+            | AppendFailure::Failed(_)
+            | AppendFailure::NoPostgres(_) => 503,
         }
     }
 }

@@ -1,5 +1,8 @@
 //! Queues: where an acknowledged batch waits until the store has it.
 
+#[cfg(test)]
+mod contract;
+pub mod imports;
 pub mod local;
 pub mod redis;
 

@@ -3,6 +3,10 @@
 //! Rows travel in the tuple form of [`record::row`], whichever store they come from: one writer of JSON serves pages,
 //! export and tail.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
 use record::{Filter, Id, Level, Rows, Timestamp};
 
 pub mod parquet;
@@ -32,7 +36,7 @@ impl RowBuf {
 pub struct Position(pub Id);
 
 /// What a query read and what it could leave out: shown in `Server-Timing`.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReadStats {
     pub files_read: u64,
     pub files_skipped: u64,
@@ -101,6 +105,54 @@ pub enum FacetField {
     Metadata(String),
 }
 
+/// A record that the store refuses for good.
+#[derive(Clone, Debug)]
+pub struct DeadLetter {
+    /// Of the record.
+    pub id: Id,
+    pub failed_at: Timestamp,
+    /// In the store's words.
+    pub reason: String,
+    pub batch_id: Id,
+    /// The record, as far as it can be read.
+    pub row: Option<RowBuf>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct DeadLetters {
+    /// The last refused first.
+    pub letters: Vec<DeadLetter>,
+    /// How many there are in all.
+    pub total: u64,
+    /// Where the next page starts; `None` at the end.
+    pub next: Option<LetterPosition>,
+}
+
+/// A place among dead letters: of the last one seen. As text `<µs since 1970>-<id>`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LetterPosition {
+    pub failed_at: i64,
+    pub id: Id,
+}
+
+impl std::fmt::Display for LetterPosition {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "{}-{}", self.failed_at, self.id)
+    }
+}
+
+impl std::str::FromStr for LetterPosition {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<LetterPosition, String> {
+        let read = || {
+            let (time, id) = text.split_once('-')?;
+            Some(LetterPosition { failed_at: time.parse().ok()?, id: Id::parse(id)? })
+        };
+        read().ok_or_else(|| format!("`{text}` is no cursor: take next_cursor of the page before, as it is"))
+    }
+}
+
 /// Why a query has no answer.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum QueryError {
@@ -114,21 +166,33 @@ pub enum QueryError {
     Store(String),
 }
 
-/// Stops a query from outside: when its client goes away, or its time is up. Long scans ask it between pages.
+/// Stops a query from outside: when its client goes away, or its time is up. Long scans ask it between pages, and tell it
+/// what they read.
 #[derive(Clone, Debug)]
 pub struct Stop {
-    cancelled: std::sync::Arc<std::sync::atomic::AtomicBool>,
-    deadline: std::time::Instant,
+    shared: Arc<Watched>,
+    deadline: Instant,
     seconds: u64,
 }
 
+/// What all clones of a [`Stop`] share.
+#[derive(Debug, Default)]
+struct Watched {
+    cancelled: AtomicBool,
+    files_read: AtomicU64,
+    files_skipped: AtomicU64,
+    groups_read: AtomicU64,
+    groups_skipped: AtomicU64,
+    rows_read: AtomicU64,
+}
+
 impl Stop {
-    pub fn after(limit: std::time::Duration) -> Stop {
-        Stop { cancelled: Default::default(), deadline: std::time::Instant::now() + limit, seconds: limit.as_secs() }
+    pub fn after(limit: Duration) -> Stop {
+        Stop { shared: Arc::default(), deadline: Instant::now() + limit, seconds: limit.as_secs() }
     }
 
     pub fn cancel(&self) {
-        self.cancelled.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.shared.cancelled.store(true, Ordering::Relaxed);
     }
 
     /// How long it may still take: for whoever passes a limit on.
@@ -137,13 +201,40 @@ impl Stop {
     }
 
     pub fn check(&self) -> Result<(), QueryError> {
-        if self.cancelled.load(std::sync::atomic::Ordering::Relaxed) {
+        if self.shared.cancelled.load(Ordering::Relaxed) {
             return Err(QueryError::Cancelled);
         }
-        if std::time::Instant::now() >= self.deadline {
+        if Instant::now() >= self.deadline {
             return Err(QueryError::Deadline { seconds: self.seconds });
         }
         Ok(())
+    }
+
+    /// Adds to what was read so far.
+    pub fn add_read(&self, more: &ReadStats) {
+        let Watched { files_read, files_skipped, groups_read, groups_skipped, rows_read, .. } = &*self.shared;
+        for (sum, more) in [
+            (files_read, more.files_read),
+            (files_skipped, more.files_skipped),
+            (groups_read, more.groups_read),
+            (groups_skipped, more.groups_skipped),
+            (rows_read, more.rows_read),
+        ] {
+            sum.fetch_add(more, Ordering::Relaxed);
+        }
+    }
+
+    /// What was read so far, by all that this was handed to.
+    pub fn read(&self) -> ReadStats {
+        let get = |sum: &AtomicU64| sum.load(Ordering::Relaxed);
+        let Watched { files_read, files_skipped, groups_read, groups_skipped, rows_read, .. } = &*self.shared;
+        ReadStats {
+            files_read: get(files_read),
+            files_skipped: get(files_skipped),
+            groups_read: get(groups_read),
+            groups_skipped: get(groups_skipped),
+            rows_read: get(rows_read),
+        }
     }
 }
 
@@ -168,4 +259,15 @@ pub trait Reader: Send + Sync {
     fn histogram(&self, filter: &Filter, interval_seconds: Option<u64>, stop: &Stop) -> Result<Histogram, QueryError>;
 
     fn facets(&self, filter: &Filter, field: &FacetField, limit: usize, stop: &Stop) -> Result<Facets, QueryError>;
+
+    /// What the store has refused for good, at most `limit` of it. A store that takes whatever was encoded has none.
+    fn dead_letters(
+        &self,
+        limit: usize,
+        start: Option<LetterPosition>,
+        stop: &Stop,
+    ) -> Result<DeadLetters, QueryError> {
+        let _ = (limit, start, stop);
+        Ok(DeadLetters::default())
+    }
 }

@@ -2,6 +2,8 @@
 
 /// Bytes of a time of RFC 3339: `2026-11-20T00:00:00.000Z`.
 pub const TIME_BYTES: usize = 24;
+/// Digits of a time in nanoseconds since 1970, from 2001 to 2286.
+pub const NANOS_BYTES: usize = 19;
 
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
@@ -39,6 +41,17 @@ impl Clock {
         self.text[21] = b'0' + (milli / 10 % 10) as u8;
         self.text[22] = b'0' + (milli % 10) as u8;
         &self.text
+    }
+
+    /// Nanoseconds since 1970.
+    pub fn nanos(&self, index: u64) -> [u8; NANOS_BYTES] {
+        let mut left = (self.times.start_us + index * self.times.step_us) * 1_000;
+        let mut digits = [b'0'; NANOS_BYTES];
+        for digit in digits.iter_mut().rev() {
+            *digit += (left % 10) as u8;
+            left /= 10;
+        }
+        digits
     }
 
     /// `Nov 20 00:00:00`, as BSD's syslog has it.

@@ -78,7 +78,7 @@ impl Format {
         match self {
             Format::Json => drop(json(record, clock, out)),
             Format::DockerJson => docker(record, clock, out),
-            Format::SyslogRfc5424 => rfc5424(record, clock, out),
+            Format::SyslogRfc5424 => drop(rfc5424(record, clock, out)),
             Format::SyslogRfc3164 => rfc3164(record, clock, out),
             Format::ApacheCombined => access(record, clock, true, out),
             Format::ApacheCommon => access(record, clock, false, out),
@@ -178,13 +178,15 @@ fn priority(record: &Record, out: &mut Vec<u8>) {
     out.push(b'>');
 }
 
-fn rfc5424(record: &Record, clock: &mut Clock, out: &mut Vec<u8>) {
+pub(super) fn rfc5424(record: &Record, clock: &mut Clock, out: &mut Vec<u8>) -> Stamp {
     priority(record, out);
     out.extend_from_slice(b"1 ");
+    let time = out.len() as u32;
     out.extend_from_slice(clock.at(record.index));
     put(out, &[" ", record.source, " ", record.application, " "]);
     decimal(record.pid, out);
     put(out, &[" ", LEVELS[record.level].name, " [meta@32473 request_id=\""]);
+    let digits = out.len() as u32;
     out.extend_from_slice(&record.digits);
     put(out, &["\" region=\"", record.region, "\""]);
     if let Some(duration) = record.duration_ms {
@@ -195,6 +197,31 @@ fn rfc5424(record: &Record, clock: &mut Clock, out: &mut Vec<u8>) {
     out.extend_from_slice(b"] ");
     message(record, None, out);
     out.push(b'\n');
+    Stamp { time, digits }
+}
+
+/// The message is the line, source and application are the stream's labels, all else is structured metadata, whose values
+/// are text.
+pub(super) fn loki(record: &Record, clock: &mut Clock, labels: &mut Vec<u8>, out: &mut Vec<u8>) -> Stamp {
+    put(labels, &["{\"source\":\"", record.source, "\",\"application\":\"", record.application, "\"}"]);
+    out.extend_from_slice(b"[\"");
+    let time = out.len() as u32;
+    out.extend_from_slice(&clock.nanos(record.index));
+    out.extend_from_slice(b"\",\"");
+    message(record, Some("\\n"), out);
+    put(out, &["\",{\"level\":\"", LEVELS[record.level].name, "\",\"request_id\":\""]);
+    let digits = out.len() as u32;
+    out.extend_from_slice(&record.digits);
+    put(out, &["\",\"region\":\"", record.region, "\""]);
+    for (key, value) in [("duration_ms", record.duration_ms), ("user_id", record.user_id)] {
+        if let Some(value) = value {
+            put(out, &[",\"", key, "\":\""]);
+            decimal(value, out);
+            out.push(b'"');
+        }
+    }
+    out.extend_from_slice(b"}]");
+    Stamp { time, digits }
 }
 
 fn rfc3164(record: &Record, clock: &mut Clock, out: &mut Vec<u8>) {

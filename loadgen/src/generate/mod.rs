@@ -13,7 +13,7 @@ mod clock;
 mod format;
 mod message;
 
-pub use clock::{Clock, TIME_BYTES, Times};
+pub use clock::{Clock, NANOS_BYTES, TIME_BYTES, Times};
 pub use format::Format;
 
 use message::{LEVELS, Piece, WEIGHTS};
@@ -43,6 +43,14 @@ const ZIPF_SLOTS: usize = 4_096;
 pub struct Stamp {
     pub time: u32,
     pub digits: u32,
+}
+
+/// How the time at a [`Stamp`] is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeForm {
+    Rfc3339,
+    /// Nanoseconds since 1970, in digits.
+    Nanos,
 }
 
 /// Shares of lines, of 1, that are not as all others.
@@ -137,6 +145,18 @@ impl Generator {
         format::json(&record, clock, out)
     }
 
+    /// Appends record `index` as an RFC 5424 message, its line feed included.
+    pub fn rfc5424(&mut self, index: u64, out: &mut Vec<u8>) -> Stamp {
+        let (record, clock, _) = self.record(index);
+        format::rfc5424(&record, clock, out)
+    }
+
+    /// Appends record `index` as an entry of a push to Loki, and the labels of the stream that it belongs to.
+    pub fn loki(&mut self, index: u64, labels: &mut Vec<u8>, entry: &mut Vec<u8>) -> Stamp {
+        let (record, clock, _) = self.record(index);
+        format::loki(&record, clock, labels, entry)
+    }
+
     /// Appends record `index` in any format, its line feed included.
     pub fn line(&mut self, format: Format, index: u64, out: &mut Vec<u8>) {
         let start = out.len();
@@ -184,9 +204,12 @@ impl Generator {
 }
 
 /// Makes the line at `stamp` record `index`, as to its time and number; the rest of it stays.
-pub fn restamp(line: &mut [u8], stamp: Stamp, tag: u16, index: u64, clock: &mut Clock) {
+pub fn restamp(line: &mut [u8], stamp: Stamp, form: TimeForm, tag: u16, index: u64, clock: &mut Clock) {
     let (time, digits) = (stamp.time as usize, stamp.digits as usize);
-    line[time..time + TIME_BYTES].copy_from_slice(clock.at(index));
+    match form {
+        TimeForm::Rfc3339 => line[time..time + TIME_BYTES].copy_from_slice(clock.at(index)),
+        TimeForm::Nanos => line[time..time + NANOS_BYTES].copy_from_slice(&clock.nanos(index)),
+    }
     line[digits..digits + DIGITS].copy_from_slice(&Number { tag, index }.digits());
 }
 
@@ -243,7 +266,7 @@ mod tests {
         let mut generator = Generator::new(1, 3);
         let mut line = Vec::new();
         let stamp = generator.json(0, &mut line);
-        restamp(&mut line, stamp, 3, 86_400_000 * 102 + 1, &mut Clock::new(START));
+        restamp(&mut line, stamp, TimeForm::Rfc3339, 3, 86_400_000 * 102 + 1, &mut Clock::new(START));
         let value: sonic_rs::Value = sonic_rs::from_slice(&line).unwrap();
         assert_eq!(value["timestamp"].as_str(), Some("2027-03-02T00:00:00.001Z"));
         let id = value["metadata"]["request_id"].as_str().unwrap();

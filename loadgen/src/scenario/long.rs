@@ -12,6 +12,9 @@ const DRAIN_RECORDS: u64 = 1_000_000;
 /// The queue is given so long: rows that wait for no more than their age are written after it.
 const EMPTY_MAX: Duration = Duration::from_secs(600);
 
+/// For `drain`: what is measured is work, not how long rows may wait before it is done.
+pub(super) const FLUSH_SOON: [&str; 1] = ["--flush-age=1s"];
+
 const SOAK_CONNECTIONS: usize = 16;
 const SOAK_LINES: usize = 1_000;
 /// 30,000 records a second.
@@ -22,14 +25,9 @@ impl Run<'_> {
     pub(super) fn drain(&mut self) -> Result<(), ScenarioError> {
         let connections = self.options.connections.unwrap_or(DRAIN_CONNECTIONS);
         let mut prepared = self.batches(connections);
-        let load = Load {
-            prepared: &mut prepared,
-            connections,
-            pace: Pace::Closed,
-            until: Until::Records(self.options.records.unwrap_or(DRAIN_RECORDS)),
-            warm_up: Duration::ZERO,
-            counts_accepted: true,
-        };
+        let until = Until::Records(self.options.records.unwrap_or(DRAIN_RECORDS));
+        let answers = self.server.target.batch().answers;
+        let load = Load::new(&mut prepared, connections, Pace::Closed, until).answered(answers);
         let cpu = self.server.cpu();
         let began = Instant::now();
         let (outcomes, around) = self.measured(&mut [load], &mut [])?;
@@ -65,17 +63,12 @@ impl Run<'_> {
     pub(super) fn soak(&mut self) -> Result<(), ScenarioError> {
         let connections = self.options.connections.unwrap_or(SOAK_CONNECTIONS);
         let rate = self.options.rate.unwrap_or(SOAK_PER_SECOND);
-        let form = self.options.target.batch().form(&self.server.authority, Size::Lines(SOAK_LINES));
-        let mut prepared = self.prepared(&form, connections, SOAK_PER_SHARE);
+        let dialect = self.server.target.batch();
+        let mut prepared = self.prepared(&self.form(&dialect, Size::Lines(SOAK_LINES)), connections, SOAK_PER_SHARE);
         self.ceilings(&prepared, None)?;
-        let load = Load {
-            prepared: &mut prepared,
-            connections,
-            pace: Pace::Open(rate),
-            until: Until::Time(self.options.time + self.options.warm_up),
-            warm_up: self.options.warm_up,
-            counts_accepted: true,
-        };
+        let until = Until::Time(self.options.time + self.options.warm_up);
+        let load = Load::new(&mut prepared, connections, Pace::Open(rate), until).answered(dialect.answers);
+        let load = Load { warm_up: self.options.warm_up, ..load };
         let (outcomes, around) = self.measured(&mut [load], &mut [])?;
         let phase = Phase::new("1,000 records a request", connections, Some(rate), &outcomes[0], &around);
         // Two fifths: what is allocated once has been by then, and enough is left to grow in.

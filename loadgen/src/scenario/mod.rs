@@ -8,35 +8,38 @@
 //! | `live.rs` | `tail-latency`, `viewers`: the live tail |
 //! | `read.rs` | `query`, `parse`: what is asked, not stored |
 //! | `long.rs` | `drain`, `soak`: what comes later |
+//! | `generator.rs` | `generator`: this tool itself, against a server that keeps nothing |
 
+mod generator;
 mod live;
 mod load;
 mod long;
 mod read;
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::ceiling;
 use crate::drive::{Load, LoadError, Outcome, drive};
-use crate::http::Client;
 use crate::ledger::Ledger;
 use crate::live::Viewer;
 use crate::number::TAG_BITS;
-use crate::prepared::{Form, Prepared, Size};
+use crate::prepared::{Form, Lines, Prepared, Size};
 use crate::process::{self, Sampler};
 use crate::report::{Around, CeilingFigures, Records, Report};
-use crate::server::{Server, ServerError};
-use crate::target::Target;
+use crate::server::{Backends, Server, ServerError};
+use crate::target::{Answers, Dialect, Target};
 
-const BATCH_BYTES: usize = 1024 * 1024;
 /// Bodies of a connection before it comes back to its first: 64 MiB in all, more than any cache.
 const BATCHES_PER_SHARE: usize = 8;
 /// Small requests of a connection before it comes back to its first.
 const SINGLES_PER_SHARE: usize = 1_024;
-/// How long queries are given to find what was acknowledged.
+/// How long queries may find no more of what was acknowledged.
 const FOUND_MAX: Duration = Duration::from_secs(60);
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// A store that counts slowly is not to be measured counting.
+const LOOK_AGAIN_TIMES: u32 = 10;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scenario {
@@ -51,6 +54,7 @@ pub enum Scenario {
     Drain,
     Soak,
     Saturate,
+    Generator,
 }
 
 #[derive(Debug, Clone)]
@@ -58,14 +62,20 @@ pub struct Options {
     /// A server that runs; none: one is started.
     pub url: Option<(String, Option<u32>)>,
     pub target: Target,
+    /// Where a sink takes records, instead of `/`.
+    pub path: Option<String>,
     pub program: PathBuf,
     pub server_arguments: Vec<String>,
+    /// What a server of our own uses beside it.
+    pub backends: Backends,
     /// Where a server of our own keeps its data meanwhile.
     pub out: PathBuf,
     pub records: Option<u64>,
     pub time: Duration,
     pub warm_up: Duration,
     pub connections: Option<usize>,
+    /// Single requests that a connection sends at once.
+    pub pipeline: usize,
     /// Requests a second of the open loop.
     pub rate: Option<f64>,
     /// What `saturate` keeps p99 under.
@@ -101,6 +111,7 @@ impl Scenario {
         Scenario::Drain,
         Scenario::Soak,
         Scenario::Saturate,
+        Scenario::Generator,
     ];
 
     pub fn name(self) -> &'static str {
@@ -116,7 +127,14 @@ impl Scenario {
             Scenario::Drain => "drain",
             Scenario::Soak => "soak",
             Scenario::Saturate => "saturate",
+            Scenario::Generator => "generator",
         }
+    }
+
+    /// Whether a target has what it asks for.
+    pub fn fits(self, target: Target) -> bool {
+        let asks = [Scenario::Parse, Scenario::TailLatency, Scenario::Viewers, Scenario::Query, Scenario::Drain];
+        target == Target::Logboom || !asks.contains(&self)
     }
 
     /// What it measures, in a line.
@@ -133,31 +151,39 @@ impl Scenario {
             Scenario::Drain => "How long after a burst the queue is empty",
             Scenario::Soak => "A steady load: what memory and latency do over time",
             Scenario::Saturate => "The highest rate at which p99 stays under a bound",
+            Scenario::Generator => "What this tool can send at most, to a server that keeps nothing",
         }
     }
 }
 
 /// Runs one scenario. Once a server is there, whatever happens is in the report.
 pub fn run(scenario: Scenario, options: &Options) -> Result<Report, ScenarioError> {
-    if options.target != Target::Logboom && !matches!(scenario, Scenario::Batch | Scenario::Fast | Scenario::Saturate) {
-        let unfit = format!("{} is for Logboom alone: with --target use batch, fast or saturate", scenario.name());
-        return Err(ScenarioError::Unfit(unfit));
-    }
     let folder = |source| ScenarioError::Folder { path: options.out.clone(), source };
     std::fs::create_dir_all(&options.out).map_err(folder)?;
     let server = match &options.url {
+        // It measures this tool alone.
+        _ if scenario == Scenario::Generator => Server::at(String::new(), None, options.target),
         Some((authority, pid)) => Server::at(authority.clone(), *pid, options.target),
-        None => Server::start(&options.program, &options.out, &options.server_arguments)?,
+        None if scenario == Scenario::Drain => {
+            let mut options = options.clone();
+            options.server_arguments.extend(long::FLUSH_SOON.map(str::to_owned));
+            options.start_server()?
+        }
+        None => options.start_server()?,
     };
-    // A tag of its own for every run against a server that is kept.
-    let stamp = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-    let tag = (stamp.as_secs() ^ u64::from(std::process::id())) as u16 & ((1 << TAG_BITS) - 1);
+    let mut report = run_on(scenario, &server, options);
+    report.stored_bytes = server.into_stored_bytes();
+    Ok(report)
+}
+
+/// The same against a server that somebody else has started, and will stop.
+pub fn run_on(scenario: Scenario, server: &Server, options: &Options) -> Report {
     let report = Report::new(scenario.name(), scenario.title());
-    let mut run = Run { server: &server, options, ledger: Ledger::new(tag), report };
+    let mut run = Run { server, options, ledger: Ledger::new(tag()), report };
     let result = match scenario {
         Scenario::SeedConcurrent => run.seed_concurrent(),
-        Scenario::Fast => run.single(options.target.fast()),
-        Scenario::Direct => run.single(options.target.direct()),
+        Scenario::Fast => run.single(server.target.fast()),
+        Scenario::Direct => run.single(server.target.direct()),
         Scenario::Batch => run.batch(),
         Scenario::Parse => run.parse(),
         Scenario::TailLatency => run.tail_latency(),
@@ -166,6 +192,7 @@ pub fn run(scenario: Scenario, options: &Options) -> Result<Report, ScenarioErro
         Scenario::Drain => run.drain(),
         Scenario::Soak => run.soak(),
         Scenario::Saturate => run.saturate(),
+        Scenario::Generator => run.generator(),
     };
     if let Err(error) = result {
         run.report.broke.get_or_insert(error.to_string());
@@ -173,7 +200,21 @@ pub fn run(scenario: Scenario, options: &Options) -> Result<Report, ScenarioErro
     if options.check && run.ledger.next > 0 {
         run.check();
     }
-    Ok(run.report)
+    run.report
+}
+
+impl Options {
+    fn start_server(&self) -> Result<Server, ServerError> {
+        Server::start(&self.program, &self.out, &self.server_arguments, &self.backends)
+    }
+}
+
+/// One of its own for every run, against a server that is kept.
+fn tag() -> u16 {
+    static RUNS: AtomicU16 = AtomicU16::new(0);
+    let stamp = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    let nth = RUNS.fetch_add(1, Ordering::Relaxed);
+    (stamp.as_secs() ^ u64::from(std::process::id())).wrapping_add(u64::from(nth)) as u16 & ((1 << TAG_BITS) - 1)
 }
 
 struct Run<'a> {
@@ -185,8 +226,16 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn batches(&self, connections: usize) -> Prepared {
-        let form = self.options.target.batch().form(&self.server.authority, Size::Bytes(BATCH_BYTES));
-        self.prepared(&form, connections, BATCHES_PER_SHARE)
+        let dialect = self.server.target.batch();
+        self.prepared(&self.form(&dialect, dialect.size), connections, BATCHES_PER_SHARE)
+    }
+
+    fn form<'a>(&'a self, dialect: &Dialect, size: Size) -> Form<'a> {
+        let form = dialect.form(&self.server.authority, size);
+        match (&self.options.path, self.server.target) {
+            (Some(path), Target::Http) => Form { path, ..form },
+            _ => form,
+        }
     }
 
     fn prepared(&self, form: &Form, connections: usize, per_share: usize) -> Prepared {
@@ -198,15 +247,39 @@ impl Run<'_> {
             return Ok(());
         }
         let folder = |source| ScenarioError::Folder { path: self.options.out.clone(), source };
+        let dialect = self.server.target.batch();
+        // What is walked is JSON, whatever the target is sent.
+        let json = (!dialect.is_json()).then(|| {
+            let form = Form { lines: Lines::Json, ..self.form(&dialect, dialect.size) };
+            self.prepared(&form, 1, BATCHES_PER_SHARE)
+        });
+        let prepared = json.as_ref().unwrap_or(prepared);
         let ceilings = ceiling::measure(prepared, &self.options.out).map_err(folder)?;
         let null = match null {
-            Some(connections) => {
-                let form = self.options.target.fast().form(&self.server.authority, Size::Lines(1));
+            Some(connections) if dialect.answers != Answers::Never => {
+                let form = self.form(&self.server.target.fast(), Size::Lines(1));
                 Some(ceiling::requests(&form, self.options.seed, connections)?)
             }
-            None => None,
+            _ => None,
         };
-        self.report.ceilings = Some(CeilingFigures::new(&ceilings, null));
+        let mut figures = CeilingFigures::new(&ceilings, null);
+        let Backends { redis_url, db_url, .. } = &self.options.backends;
+        if redis_url.is_some() || db_url.is_some() {
+            let batches = ceiling::servers::batches(&prepared.bodies().collect::<Vec<_>>());
+            if let Some(url) = redis_url {
+                match ceiling::servers::xadd(url, &batches) {
+                    Ok(rate) => figures.xadd_records_per_second = Some(rate),
+                    Err(error) => self.report.note(format!("what Redis takes at most is not known: {error}")),
+                }
+            }
+            if let Some(url) = db_url {
+                match ceiling::servers::copy(url, &batches, &self.options.out) {
+                    Ok(rate) => figures.copy_records_per_second = Some(rate),
+                    Err(error) => self.report.note(format!("what Postgres takes at most is not known: {error}")),
+                }
+            }
+        }
+        self.report.ceilings = Some(figures);
         Ok(())
     }
 
@@ -219,12 +292,12 @@ impl Run<'_> {
         let server = self.server;
         let before_total = server.total()?;
         let before_acknowledged = self.ledger.acknowledged;
-        if let Some(pid) = server.pid
+        if let [pid] = server.pids[..]
             && !process::reset_peak(pid)
         {
             self.report.note("the server's peak memory is since its start: it could not be reset".to_owned());
         }
-        let sampler = server.pid.map(Sampler::start);
+        let sampler = (!server.pids.is_empty()).then(|| Sampler::start(&server.pids));
         let (cpu, own, began) = (server.cpu(), process::own_cpu(), Instant::now());
         let (outcomes, result) = drive(&server.authority, loads, viewers, &mut self.ledger);
         let client_cpu = process::own_cpu().saturating_sub(own);
@@ -234,54 +307,51 @@ impl Run<'_> {
             self.report.broke = Some(error.to_string());
         }
         let mut found = None;
-        while let Some(before) = before_total
-            && began.elapsed() < wall + FOUND_MAX
-        {
+        let (mut last, mut progress) = (before_total, Instant::now());
+        while let Some(before) = before_total {
+            let asked = Instant::now();
             match server.total() {
                 Ok(Some(total)) if total >= before + acknowledged => {
                     found = Some(began.elapsed());
                     break;
                 }
-                Ok(_) => std::thread::sleep(LOOK_AGAIN),
+                Ok(total) if total != last => (last, progress) = (total, Instant::now()),
+                Ok(_) if progress.elapsed() > FOUND_MAX => break,
+                Ok(_) => {}
                 Err(error) => {
                     self.report.note(format!("it could not be seen whether all was found: {error}"));
                     break;
                 }
             }
+            std::thread::sleep((asked.elapsed() * LOOK_AGAIN_TIMES).max(LOOK_AGAIN));
         }
-        if found.is_none() && before_total.is_some() && self.report.broke.is_none() {
+        if let (None, Some(before), None) = (found, before_total, &self.report.broke) {
+            let missing = (before + acknowledged).saturating_sub(last.unwrap_or(0));
             let late = FOUND_MAX.as_secs();
-            self.report.broke = Some(format!("{late} s after the last answer, queries do not find all of it"));
+            self.report.broke = Some(format!(
+                "queries do not find {missing} records that were acknowledged, nor any more for {late} s"
+            ));
         }
+        let samples = sampler.map(Sampler::stop).unwrap_or_default();
         let around = Around {
             server_cpu: server.cpu().zip(cpu).map(|(after, before)| after.saturating_sub(before)),
             client_cpu,
             wall,
-            server_peak: server.pid.and_then(process::peak_memory),
+            server_peak: process::peak_memory(&server.pids, &samples),
             found,
             acknowledged,
-            samples: sampler.map(Sampler::stop).unwrap_or_default(),
+            samples,
         };
         Ok((outcomes, around))
     }
 
     /// Asks the store for all its records.
     fn check(&mut self) {
-        let Some(export) = self.options.target.export() else {
-            self.report
-                .note("this target cannot be asked for its records: sent and acknowledged alone are known".to_owned());
-            return;
-        };
-        let asked = (|| {
-            let mut client = Client::connect(&self.server.authority)?;
-            let answer = client.get(export)?;
-            match answer.status {
-                200 => self.ledger.compare(answer),
-                status => Err(std::io::Error::other(format!("{export} was answered {status}"))),
-            }
-        })();
-        match asked {
-            Ok(stored) => self.report.records = Some(Records::new(&self.ledger, &stored)),
+        match self.server.compare(&self.ledger) {
+            Ok(Some(stored)) => self.report.records = Some(Records::new(&self.ledger, &stored)),
+            Ok(None) => self
+                .report
+                .note("this target cannot be asked for its records: sent and acknowledged alone are known".to_owned()),
             Err(error) => {
                 let what = format!("the store could not be asked for its records: {error}");
                 self.report.broke.get_or_insert(what);

@@ -50,14 +50,9 @@ impl Run<'_> {
         let connections = self.options.connections.unwrap_or(FILL_CONNECTIONS);
         let records = self.options.records.unwrap_or(FILL_RECORDS);
         let mut prepared = self.batches(connections);
-        let fill = Load {
-            prepared: &mut prepared,
-            connections,
-            pace: Pace::Closed,
-            until: Until::Records(records),
-            warm_up: Duration::ZERO,
-            counts_accepted: true,
-        };
+        let dialect = self.server.target.batch();
+        let fill = Load::new(&mut prepared, connections, Pace::Closed, Until::Records(records));
+        let fill = fill.answered(dialect.answers);
         let (outcomes, around) = self.measured(&mut [fill], &mut [])?;
         self.report.phases.push(Phase::new("filling the store", connections, None, &outcomes[0], &around));
 
@@ -66,20 +61,14 @@ impl Run<'_> {
         let never = AtomicBool::new(false);
         let alone = ask(&authority, time, &never)?;
 
-        let form = self.options.target.batch().form(&self.server.authority, Size::Lines(BESIDE_LINES));
-        let mut beside = self.prepared(&form, BESIDE_CONNECTIONS, BESIDE_PER_SHARE);
+        let mut beside =
+            self.prepared(&self.form(&dialect, Size::Lines(BESIDE_LINES)), BESIDE_CONNECTIONS, BESIDE_PER_SHARE);
         let over = AtomicBool::new(false);
         let (loaded, measured) = std::thread::scope(|scope| {
             let asking = scope.spawn(|| ask(&authority, time * 2, &over));
-            let load = Load {
-                prepared: &mut beside,
-                connections: BESIDE_CONNECTIONS,
-                pace: Pace::Open(BESIDE_PER_SECOND),
-                until: Until::Time(time),
-                warm_up: Duration::ZERO,
-                counts_accepted: true,
-            };
-            let measured = self.measured(&mut [load], &mut []);
+            let (pace, until) = (Pace::Open(BESIDE_PER_SECOND), Until::Time(time));
+            let load = Load::new(&mut beside, BESIDE_CONNECTIONS, pace, until);
+            let measured = self.measured(&mut [load.answered(dialect.answers)], &mut []);
             over.store(true, Ordering::Relaxed);
             let asked =
                 asking.join().unwrap_or_else(|_| Err(ScenarioError::Unfit("the thread that asks broke".to_owned())));
@@ -105,24 +94,22 @@ impl Run<'_> {
     }
 
     pub(super) fn parse(&mut self) -> Result<(), ScenarioError> {
-        let found = self.detected()?;
-        self.report.note(found);
+        self.report.detected = self.detected()?;
+        let found: Vec<String> =
+            self.report.detected.iter().map(|(name, share)| format!("{name} {:.1} %", share * 100.0)).collect();
+        let lines = thousands(DETECTED_LINES as f64);
+        self.report.note(format!("formats detected, of {lines} lines each: {}", found.join(", ")));
         let connections = self.options.connections.unwrap_or(PARSE_CONNECTIONS);
         let form = Form {
             path: PARSE_TARGET,
             content_type: PARSE_TYPE,
             lines: Lines::Mixed,
-            ..self.options.target.batch().form(&self.server.authority, Size::Bytes(PARSE_BYTES))
+            ..self.form(&self.server.target.batch(), Size::Bytes(PARSE_BYTES))
         };
         let mut prepared = self.prepared(&form, connections, PARSE_PER_SHARE);
-        let load = Load {
-            prepared: &mut prepared,
-            connections,
-            pace: self.options.rate.map_or(Pace::Closed, Pace::Open),
-            until: Until::Time(self.options.time + self.options.warm_up),
-            warm_up: self.options.warm_up,
-            counts_accepted: false,
-        };
+        let until = Until::Time(self.options.time + self.options.warm_up);
+        let load = Load::new(&mut prepared, connections, self.options.rate.map_or(Pace::Closed, Pace::Open), until);
+        let load = Load { warm_up: self.options.warm_up, ..load };
         // Nothing is stored, so nothing will be found.
         let mut ledger = std::mem::replace(&mut self.ledger, crate::ledger::Ledger::new(0));
         let cpu = (self.server.cpu(), crate::process::own_cpu(), Instant::now());
@@ -131,7 +118,7 @@ impl Run<'_> {
             server_cpu: self.server.cpu().zip(cpu.0).map(|(after, before)| after.saturating_sub(before)),
             client_cpu: crate::process::own_cpu().saturating_sub(cpu.1),
             wall: cpu.2.elapsed(),
-            server_peak: self.server.pid.and_then(crate::process::peak_memory),
+            server_peak: crate::process::peak_memory(&self.server.pids, &[]),
             found: None,
             acknowledged: self.ledger.acknowledged,
             samples: Vec::new(),
@@ -144,7 +131,7 @@ impl Run<'_> {
     }
 
     /// How many lines of each format are taken for what they are.
-    fn detected(&self) -> Result<String, ScenarioError> {
+    fn detected(&self) -> Result<Vec<(String, f64)>, ScenarioError> {
         let mut client = Client::connect(&self.server.authority).map_err(crate::drive::LoadError::Broken)?;
         let mut found = Vec::new();
         for format in Format::ALL {
@@ -156,9 +143,9 @@ impl Run<'_> {
             let answer = client.post(PARSE_TARGET, PARSE_TYPE, &body).map_err(crate::drive::LoadError::Broken)?;
             let text = answer.text().map_err(crate::drive::LoadError::Broken)?;
             let count = text.matches(&format!("\"format\":\"{}\"", format.name())).count();
-            found.push(format!("{} {:.1} %", format.name(), count as f64 * 100.0 / DETECTED_LINES as f64));
+            found.push((format.name().to_owned(), count as f64 / DETECTED_LINES as f64));
         }
-        Ok(format!("formats detected, of {} lines each: {}", thousands(DETECTED_LINES as f64), found.join(", ")))
+        Ok(found)
     }
 }
 

@@ -41,6 +41,7 @@ mod metadata;
 mod number;
 mod params;
 mod q;
+mod wire;
 
 use std::hash::Hasher;
 
@@ -50,6 +51,7 @@ pub use metadata::{MetaPath, MetaValue, metadata_value};
 pub use number::{NUMERIC_STRING_BYTES_MAX, Number};
 pub use params::{FILTER_VALUES_MAX, FilterError, parse_time};
 pub use q::{Q_BYTES_MAX, Q_DEPTH_MAX, Q_TERMS_MAX, parse_q};
+pub use wire::FILTER_BYTES_MAX;
 
 use crate::id::Id;
 use crate::level::Level;

@@ -6,12 +6,14 @@
 //! requests that are empty, binary or without a protocol, a virtual host before the client, further fields at the end
 //! (kept as `metadata.extra`). A line that is cut in the middle of a field is none.
 
-use super::scan::{closing_quote, find, looks_like_address, whole_number};
+use memchr::memchr2;
+
+use super::scan::{NO_HOST, closing_quote, find, is_address, whole_number, word_end};
 use super::{FormatInfo, Malformed, Parser, mismatch};
 use crate::fields::{Context, Fields};
 use crate::level::Level;
 use crate::text::Text;
-use crate::time::scan_clf;
+use crate::time::{scan_bsd, scan_clf, scan_iso};
 
 pub static COMMON: FormatInfo = FormatInfo {
     name: "apache_common",
@@ -33,6 +35,7 @@ pub static COMMON: FormatInfo = FormatInfo {
         "metadata.status",
         "metadata.bytes",
         "metadata.extra",
+        "metadata.nanos",
     ],
     specification: "https://httpd.apache.org/docs/2.4/logs.html#common",
 };
@@ -59,6 +62,7 @@ pub static COMBINED: FormatInfo = FormatInfo {
         "metadata.referer",
         "metadata.user_agent",
         "metadata.extra",
+        "metadata.nanos",
     ],
     specification: "https://httpd.apache.org/docs/2.4/logs.html#combined",
 };
@@ -74,8 +78,8 @@ impl Parser for Access {
     }
 
     fn parse<'a>(&self, line: &'a [u8], context: &Context, out: &mut Fields<'a>) -> Result<(), Malformed> {
-        let combined =
-            parse_either(line, context, out).map_err(|(reason, at)| mismatch(self.info().name, reason, at))?;
+        let combined = parse_either(line, time_bracket(line), false, context, out)
+            .map_err(|(reason, at)| mismatch(self.info().name, reason, at))?;
         match (combined, self.combined) {
             (false, true) => Err(mismatch(COMBINED.name, "no quoted referer and user agent", line.len())),
             (true, false) => Err(mismatch(COMMON.name, "it goes on with a quoted referer and user agent", line.len())),
@@ -85,26 +89,31 @@ impl Parser for Access {
 
     /// The combined one detects both.
     fn may_be(&self, line: &[u8]) -> bool {
-        /// A host name has at most 255 bytes; an ident and a user are short.
-        const HEAD_BYTES_MAX: usize = 600;
-        self.combined
-            && line.first().is_some_and(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b':' | b'_'))
-            && time_bracket(&line[..line.len().min(HEAD_BYTES_MAX)]).is_some()
+        self.combined && near_bracket(line).is_some()
     }
 
     fn detect<'a>(&self, line: &'a [u8], context: &Context, out: &mut Fields<'a>) -> Result<&'static str, Malformed> {
-        match parse_either(line, context, out) {
+        match parse_either(line, near_bracket(line), true, context, out) {
             Ok(combined) => Ok(if combined { COMBINED.name } else { COMMON.name }),
             Err((reason, at)) => Err(mismatch(COMMON.name, reason, at)),
         }
     }
 }
 
+/// Where the time's bracket is in a line of unknown format, which must begin like a client.
+fn near_bracket(line: &[u8]) -> Option<usize> {
+    /// A host name has at most 255 bytes; an ident and a user are short.
+    const HEAD_BYTES_MAX: usize = 600;
+    let begins = line.first().is_some_and(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b':' | b'_'));
+    if begins { time_bracket(&line[..line.len().min(HEAD_BYTES_MAX)]) } else { None }
+}
+
 /// Where the time's bracket is: the first that a time of these logs (or a `-`) stands in.
 fn time_bracket(line: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {
-        let bracket = find(line, at, b'[')?;
+        // Mostly it is further away than `find` looks before it calls this.
+        let bracket = at + memchr::memchr(b'[', line.get(at..)?)?;
         match line.get(bracket + 1..)? {
             [d, _, b'/', _, _, _, b'/', ..] if d.is_ascii_digit() => return Some(bracket),
             [b'-', b']', ..] => return Some(bracket),
@@ -113,10 +122,19 @@ fn time_bracket(line: &[u8]) -> Option<usize> {
     }
 }
 
-/// Reads a line of either format; says whether it is a combined one.
-fn parse_either<'a>(line: &'a [u8], context: &Context, out: &mut Fields<'a>) -> Result<bool, (&'static str, usize)> {
-    let bracket = time_bracket(line).ok_or(("no time in brackets", 0))?;
+/// Reads a line of either format, given where its time's bracket is; says whether it is a combined one.
+fn parse_either<'a>(
+    line: &'a [u8],
+    bracket: Option<usize>,
+    detecting: bool,
+    context: &Context,
+    out: &mut Fields<'a>,
+) -> Result<bool, (&'static str, usize)> {
+    let bracket = bracket.ok_or(("no time in brackets", 0))?;
     let head = Head::split(&line[..bracket]).ok_or(("no client, ident and user before the time", bracket))?;
+    if detecting && !head.is_beyond_doubt(line) {
+        return Err(("another log's head before the time", 0));
+    }
 
     let mut at = bracket + 1;
     if line[at] == b'-' {
@@ -125,6 +143,9 @@ fn parse_either<'a>(line: &'a [u8], context: &Context, out: &mut Fields<'a>) -> 
         let (civil, length) = scan_clf(&line[at..]).ok_or(("a broken time", at))?;
         let instant = civil.resolve(context.zone).ok_or(("a time outside 1970 to 9999", at))?;
         out.timestamp = Some(instant.timestamp);
+        if instant.nanos > 0 {
+            out.meta.int("nanos", i64::from(instant.nanos));
+        }
         at += length;
     }
     if line.get(at..at + 3) != Some(b"] \"") {
@@ -178,7 +199,11 @@ struct Head<'a> {
 impl<'a> Head<'a> {
     fn split(head: &'a [u8]) -> Option<Head<'a>> {
         let head = head.strip_suffix(b" ")?;
-        let first = find(head, 0, b' ')?;
+        let mut first = find(head, 0, b' ')?;
+        // `X-Forwarded-For` in the client's place is a list.
+        while head[..first].ends_with(b",") {
+            first = find(head, first + 1, b' ')?;
+        }
         let second = find(head, first + 1, b' ')?;
         let (one, two, rest) = (&head[..first], &head[first + 1..second], &head[second + 1..]);
         if one.is_empty() || two.is_empty() {
@@ -186,11 +211,31 @@ impl<'a> Head<'a> {
         }
         // Names of users may hold blanks: a virtual host is only what stands before an address.
         match find(rest, 0, b' ') {
-            Some(third) if looks_like_address(two) && !rest[third + 1..].is_empty() => {
+            Some(third) if is_address(two) && !rest[third + 1..].is_empty() => {
                 Some(Head { vhost: one, client: two, ident: &rest[..third], user: &rest[third + 1..] })
             }
             _ => Some(Head { vhost: b"", client: one, ident: two, user: rest }),
         }
+    }
+
+    /// Whether it is the head of these logs alone, and not that of syslog or of another log with an access line in it.
+    fn is_beyond_doubt(&self, line: &[u8]) -> bool {
+        let is_host = |text: &[u8]| word_end(text, 0, NO_HOST) == text.len();
+        let is_host_list =
+            |text: &[u8]| is_host(text) || text.split(|&b| b == b',').all(|client| is_host(client.trim_ascii_start()));
+        let begins_with_time = match line[0] {
+            b'0'..=b'9' => matches!(line.get(4), Some(b'-' | b'/')) && scan_iso(line).is_some(),
+            b'A'..=b'Z' => scan_bsd(line).is_some(),
+            _ => false,
+        };
+        // A user's name with blanks in it is rare enough to ask for more: a client that is an address or a full name.
+        let plain_user =
+            || !self.user.contains(&b' ') || self.user[0] == b'"' || memchr2(b'.', b':', self.client).is_some();
+        !begins_with_time
+            && is_host_list(self.client)
+            && is_host(self.vhost)
+            && !self.ident.contains(&b':')
+            && plain_user()
     }
 }
 
@@ -235,8 +280,9 @@ fn status_length(line: &[u8], at: usize) -> Option<usize> {
 }
 
 fn fill_head<'a>(head: &Head<'a>, context: &Context, out: &mut Fields<'a>) {
-    if context.source.is_empty() && head.client != b"-" {
-        out.source = Text::Bytes(head.client);
+    let client = find(head.client, 0, b',').map_or(head.client, |comma| &head.client[..comma]);
+    if context.source.is_empty() && client != b"-" {
+        out.source = Text::Bytes(client);
     }
     if context.application.is_empty() {
         out.application = Text::Bytes(b"apache");
@@ -313,6 +359,22 @@ mod tests {
                 r#"apache_common 2000-10-10T13:55:36 INFO 10.0.0.1|apache|GET /only {"client":"10.0.0.1","method":"GET","path":"/only","status":200,"bytes":1,"extra":"15ms"}"#,
             ),
             (r#"- - - [-] "-" - -"#, "apache_common now INFO -|apache|- {}"),
+            (
+                r#"10.0.4.17, 10.1.0.2 - - [10/Oct/2000:13:55:36 +0000] "GET / HTTP/1.1" 200 1 "-" "-""#,
+                r#"apache_combined 2000-10-10T13:55:36 INFO 10.0.4.17|apache|GET / HTTP/1.1 {"client":"10.0.4.17, 10.1.0.2","method":"GET","path":"/","protocol":"HTTP/1.1","status":200,"bytes":1}"#,
+            ),
+            (
+                r#"127.0.0.1 - - [10/Oct/2000 13:55:36] "GET / HTTP/1.1" 200 -"#,
+                r#"apache_common 2000-10-10T13:55:36 INFO 127.0.0.1|apache|GET / HTTP/1.1 {"client":"127.0.0.1","method":"GET","path":"/","protocol":"HTTP/1.1","status":200}"#,
+            ),
+            (
+                r#"Nov 14 12:08:33 web1 nginx: 10.0.4.17 - - [14/Nov/2025:12:08:33 +0000] "GET / HTTP/1.1" 200 5"#,
+                r#"syslog_rfc3164 2025-11-14T12:08:33 INFO web1|nginx|GET / HTTP/1.1 {"client":"10.0.4.17","method":"GET","path":"/","protocol":"HTTP/1.1","status":200,"bytes":5,"inner":{"timestamp":"2025-11-14T12:08:33.000000Z"}}"#,
+            ),
+            (
+                r#"14/Nov/2025 12:08:33 web1 - - [14/Nov/2025:12:08:33 +0000] "GET / HTTP/1.1" 200 5"#,
+                r#"plain 2025-11-14T12:08:33 INFO -|-|14/Nov/2025 12:08:33 web1 - - [14/Nov/2025:12:08:33 +0000] "GET / HTTP/1.1" 200 5 {}"#,
+            ),
             (
                 r#"10.0.0.1 - - [10/Oct/2000:13:55:36 +0000] "GET / HTTP/1.1" 200 5 "http://cut"#,
                 r#"plain now INFO -|-|10.0.0.1 - - [10/Oct/2000:13:55:36 +0000] "GET / HTTP/1.1" 200 5 "http://cut {}"#,

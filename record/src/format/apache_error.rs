@@ -2,10 +2,10 @@
 //!
 //! `[time] [level] [client address] message` (2.2), `[time] [module:level] [pid N:tid N] [client address:port] message`
 //!
-//! The message is all that follows the process, as a search for a client's address looks in it; client and error code
-//! are metadata besides.
+//! With a process before it, the client is a field like the others (`ErrorLogFormat` of 2.4 has one for it). Without one,
+//! as 2.2 writes it, the message begins with the client, as those who read such logs have it: both ways it is metadata.
 
-use super::scan::{find, whole_number};
+use super::scan::{find, is_address, whole_number};
 use super::{FormatInfo, Malformed, Parser, mismatch};
 use crate::fields::{Context, Fields};
 use crate::level::Level;
@@ -27,6 +27,9 @@ pub static INFO: FormatInfo = FormatInfo {
         "metadata.client",
         "metadata.port",
         "metadata.code",
+        "metadata.referer",
+        "metadata.severity",
+        "metadata.nanos",
     ],
     specification: "https://httpd.apache.org/docs/2.4/mod/core.html#errorlogformat",
 };
@@ -72,21 +75,51 @@ fn parse<'a>(line: &'a [u8], context: &Context, out: &mut Fields<'a>) -> Result<
     if context.application.is_empty() {
         out.application = Text::Bytes(b"apache");
     }
+    let mut has_process = false;
     if let Some((field, after)) = bracketed(line, at)
         && take_process(field, out)
     {
+        has_process = true;
         at = after;
     }
-    let message = &line[at..];
-    out.message = Text::Bytes(message);
-    let text = match bracketed(line, at) {
-        Some((field, after)) if take_client(field, out) => &line[after..],
-        _ => message,
-    };
-    if let Some(code) = code(text) {
+    let mut text_at = at;
+    if let Some((field, after)) = bracketed(line, at)
+        && take_client(field, has_process, out)
+    {
+        text_at = after;
+        if has_process {
+            at = after;
+        }
+    }
+    out.message = Text::Bytes(&line[at..]);
+    fill_from_text(&line[text_at..], out);
+    Ok(())
+}
+
+/// What the text tells besides: `(70008)Partial results…: [client 10.0.4.17:4711] AH01075: …, referer: http://shop/`.
+fn fill_from_text(text: &[u8], out: &mut Fields) {
+    let mut rest = text;
+    if text.first() == Some(&b'(') || after_file(text) {
+        // The file and the system's error come before Apache's own number and, from 2.4 on, before the client too. Their
+        // words may have colons of their own.
+        if let Some(colon) = memchr::memmem::find(text, b": AH") {
+            rest = &text[colon + 2..];
+        } else if let Some(colon) = memchr::memmem::find(text, b": [client ")
+            && let Some((field, after)) = bracketed(text, colon + 2)
+            && take_client(field, true, out)
+        {
+            rest = &text[after..];
+        }
+    }
+    if let Some(code) = code(rest) {
         out.meta.text("code", code);
     }
-    Ok(())
+    // A referer has no blanks: it is the last word.
+    if let Some(blank) = memchr::memrchr(b' ', text)
+        && text[..blank].ends_with(b", referer:")
+    {
+        out.meta.text_unless_nil("referer", &text[blank + 1..]);
+    }
 }
 
 /// What stands in the brackets at `at`, which may have a pair inside, and where what follows them begins.
@@ -127,14 +160,23 @@ fn take_process(field: &[u8], out: &mut Fields) -> bool {
     true
 }
 
-/// Takes `client address` and `client address:port`; false where it is something else.
-fn take_client(field: &[u8], out: &mut Fields) -> bool {
-    let Some(client) = field.strip_prefix(b"client ") else { return false };
-    // A colon and digits are a port, unless there are more colons: then it is an IPv6 address.
+/// Whether the text begins with the file that `LogLevel` of trace and debug tells: `mod_rewrite.c(476): `.
+fn after_file(text: &[u8]) -> bool {
+    let name = text.iter().take(64).take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.')).count();
+    text[..name].ends_with(b".c") && text.get(name) == Some(&b'(')
+}
+
+/// Takes `client address` and `client address:port`, also `remote` for one that has sent no request yet; false where it
+/// is something else. 2.4 always writes a port, and no brackets around an address of version 6.
+fn take_client(field: &[u8], has_port: bool, out: &mut Fields) -> bool {
+    let client = field.strip_prefix(b"client ").or_else(|| field.strip_prefix(b"remote ").filter(|_| has_port));
+    let Some(client) = client else { return false };
     match memchr::memrchr(b':', client) {
         Some(colon)
             if whole_number(&client[colon + 1..], 5).is_some()
-                && (memchr::memchr(b':', client) == Some(colon) || client[..colon].ends_with(b"]")) =>
+                && (memchr::memchr(b':', client) == Some(colon)
+                    || client[..colon].ends_with(b"]")
+                    || has_port && is_address(&client[..colon])) =>
         {
             let address = &client[..colon];
             let address = address.strip_prefix(b"[").and_then(|a| a.strip_suffix(b"]")).unwrap_or(address);
@@ -146,16 +188,10 @@ fn take_client(field: &[u8], out: &mut Fields) -> bool {
     true
 }
 
-/// Apache's own number of the message, `AH00128`, at its head or after the system's error.
+/// Apache's own number of the message, `AH00128`, at its head.
 fn code(message: &[u8]) -> Option<&[u8]> {
-    let at = match message.starts_with(b"AH") {
-        true => 0,
-        // `(113)No route to host: AH00957: …`
-        false if message.first() == Some(&b'(') => memchr::memmem::find(message, b": AH")? + 2,
-        false => return None,
-    };
-    let digits = message[at + 2..].iter().take_while(|b| b.is_ascii_digit()).count();
-    (digits == 5 && message.get(at + 7) == Some(&b':')).then(|| &message[at..at + 7])
+    let digits = message.strip_prefix(b"AH")?.iter().take_while(|b| b.is_ascii_digit()).count();
+    (digits == 5 && message.get(7) == Some(&b':')).then(|| &message[..7])
 }
 
 #[cfg(test)]
@@ -172,15 +208,35 @@ mod tests {
             ),
             (
                 "[Tue Nov 11 16:00:00.902022 2025] [core:error] [pid 35708:tid 4328636416] [client 10.0.4.17:4711] AH00128: File does not exist: /x",
-                r#"apache_error 2025-11-11T16:00:00.902022Z ERROR -|apache|[client 10.0.4.17:4711] AH00128: File does not exist: /x {"module":"core","pid":35708,"tid":4328636416,"client":"10.0.4.17","port":4711,"code":"AH00128"}"#,
+                r#"apache_error 2025-11-11T16:00:00.902022Z ERROR -|apache|AH00128: File does not exist: /x {"module":"core","pid":35708,"tid":4328636416,"client":"10.0.4.17","port":4711,"code":"AH00128"}"#,
             ),
             (
                 "[Wed Oct 11 14:32:52.123456789 2000] [ssl:trace3] [pid 7] [client [2001:db8::1]:443] hello",
-                r#"apache_error 2000-10-11T14:32:52.123456Z TRACE -|apache|[client [2001:db8::1]:443] hello {"nanos":789,"module":"ssl","severity":"trace3","pid":7,"client":"2001:db8::1","port":443}"#,
+                r#"apache_error 2000-10-11T14:32:52.123456Z TRACE -|apache|hello {"nanos":789,"module":"ssl","severity":"trace3","pid":7,"client":"2001:db8::1","port":443}"#,
             ),
             (
                 "[11/Nov/2025:16:00:00 +0000] [proxy:error] [pid 64] (113)No route to host: AH00957: HTTP: attempt to connect failed",
                 r#"apache_error 2025-11-11T16:00:00 ERROR -|apache|(113)No route to host: AH00957: HTTP: attempt to connect failed {"module":"proxy","pid":64,"code":"AH00957"}"#,
+            ),
+            (
+                "[Mon Aug 31 09:30:48.958285 2015] [proxy_fcgi:error] [pid 28787:tid 140169587934976] (70008)Partial results are valid but processing is incomplete: [client 10.0.4.17:4711] AH01075: Error dispatching request to : (reading input brigade), referer: http://shop.example.com/cart",
+                r#"apache_error 2015-08-31T09:30:48.958285Z ERROR -|apache|(70008)Partial results are valid but processing is incomplete: [client 10.0.4.17:4711] AH01075: Error dispatching request to : (reading input brigade), referer: http://shop.example.com/cart {"module":"proxy_fcgi","pid":28787,"tid":140169587934976,"client":"10.0.4.17","port":4711,"code":"AH01075","referer":"http://shop.example.com/cart"}"#,
+            ),
+            (
+                "[Wed Oct 11 14:32:52 2000] [error] [client 10.0.4.17] File does not exist: /srv/www/favicon.ico, referer: http://shop/",
+                r#"apache_error 2000-10-11T14:32:52 ERROR -|apache|[client 10.0.4.17] File does not exist: /srv/www/favicon.ico, referer: http://shop/ {"client":"10.0.4.17","referer":"http://shop/"}"#,
+            ),
+            (
+                "[Wed Feb 14 08:00:00.000001 2024] [authz_core:error] [pid 99:tid 77] [client 2001:db8::42:51234] AH01630: client denied by server configuration: /srv/.git",
+                r#"apache_error 2024-02-14T08:00:00.000001Z ERROR -|apache|AH01630: client denied by server configuration: /srv/.git {"module":"authz_core","pid":99,"tid":77,"client":"2001:db8::42","port":51234,"code":"AH01630"}"#,
+            ),
+            (
+                "[Wed Feb 14 08:00:00.000001 2024] [core:info] [pid 99:tid 77] [remote 10.0.4.17:443] AH00566: request failed: malformed request line",
+                r#"apache_error 2024-02-14T08:00:00.000001Z INFO -|apache|AH00566: request failed: malformed request line {"module":"core","pid":99,"tid":77,"client":"10.0.4.17","port":443,"code":"AH00566"}"#,
+            ),
+            (
+                "[Wed Feb 14 08:00:00 2024] [rewrite:trace3] [pid 99] mod_rewrite.c(476): [client 10.0.4.17:443] applying pattern '^'",
+                r#"apache_error 2024-02-14T08:00:00 TRACE -|apache|mod_rewrite.c(476): [client 10.0.4.17:443] applying pattern '^' {"module":"rewrite","severity":"trace3","pid":99,"client":"10.0.4.17","port":443}"#,
             ),
             (
                 "[Wed Oct 11 14:32:52 2000] [notice] caught SIGTERM, shutting down",

@@ -24,14 +24,33 @@ impl Detector {
         context: &Context,
         out: &mut Fields<'a>,
     ) -> Result<&'static str, Malformed> {
-        let last = self.last;
-        if let Some(name) = attempt(REGISTRY[last], line, context, out)? {
-            return Ok(name);
+        // On a stream of one format this is all that detection costs: one whole parse, and no look before it.
+        match REGISTRY[self.last].detect(line, context, out) {
+            Ok(name) => Ok(name),
+            Err(error) => self.detect_other(error, line, context, out),
         }
+    }
+
+    /// The line is not of the last format.
+    fn detect_other<'a>(
+        &mut self,
+        error: Malformed,
+        line: &'a [u8],
+        context: &Context,
+        out: &mut Fields<'a>,
+    ) -> Result<&'static str, Malformed> {
+        give_up(error, line, out)?;
+        let last = self.last;
         for (i, parser) in REGISTRY.iter().enumerate().filter(|(i, _)| *i != last) {
-            if let Some(name) = attempt(*parser, line, context, out)? {
-                self.last = i;
-                return Ok(name);
+            if !parser.may_be(line) {
+                continue;
+            }
+            match parser.detect(line, context, out) {
+                Ok(name) => {
+                    self.last = i;
+                    return Ok(name);
+                }
+                Err(error) => give_up(error, line, out)?,
             }
         }
         for pattern in self.patterns {
@@ -45,23 +64,12 @@ impl Detector {
     }
 }
 
-#[inline]
-fn attempt<'a>(
-    parser: &dyn Parser,
-    line: &'a [u8],
-    context: &Context,
-    out: &mut Fields<'a>,
-) -> Result<Option<&'static str>, Malformed> {
-    if !parser.may_be(line) {
-        return Ok(None);
+/// One format has refused the line; the next may read it, unless it must be repaired first.
+fn give_up(error: Malformed, line: &[u8], out: &mut Fields) -> Result<(), Malformed> {
+    // Only JSON must be UTF-8 before it is read. What is not JSON even then comes here a second time, as UTF-8.
+    if error.reason == json::NOT_UTF8 && line.trim_ascii_start().starts_with(b"{") {
+        return Err(error);
     }
-    match parser.detect(line, context, out) {
-        Ok(name) => Ok(Some(name)),
-        // Only JSON must be UTF-8 before it is read. What is not JSON even then comes here a second time, as UTF-8.
-        Err(error) if error.reason == json::NOT_UTF8 && line.trim_ascii_start().starts_with(b"{") => Err(error),
-        Err(_) => {
-            out.reset();
-            Ok(None)
-        }
-    }
+    out.reset();
+    Ok(())
 }

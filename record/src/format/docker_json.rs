@@ -31,11 +31,18 @@ impl Parser for DockerJson {
 /// Takes the line feed off the message; where there is none, the container's line goes on in the next record.
 pub(super) fn finish(out: &mut Fields) {
     let (Text::Json(log) | Text::Clean(log)) = out.message else { return };
-    match log.strip_suffix("\\n") {
-        // An even number of backslashes before the n: they stand for themselves, and so does the n.
-        Some(line) if line.bytes().rev().take_while(|&b| b == b'\\').count() % 2 == 0 => out.message = Text::Json(line),
-        _ => out.meta.bool("partial", true),
+    match without_escape(log, "\\n") {
+        // A terminal (`docker run -t`) ends its lines with a carriage return as well.
+        Some(line) => out.message = Text::Json(without_escape(line, "\\r").unwrap_or(line)),
+        None => out.meta.bool("partial", true),
     }
+}
+
+/// The text without the escape at its end. After an odd number of other backslashes it is none: they stand for
+/// themselves, and so does its letter.
+fn without_escape<'a>(text: &'a str, escape: &str) -> Option<&'a str> {
+    let rest = text.strip_suffix(escape)?;
+    (rest.bytes().rev().take_while(|&b| b == b'\\').count() % 2 == 0).then_some(rest)
 }
 
 #[cfg(test)]
@@ -53,6 +60,10 @@ mod tests {
             (
                 r#"{"log":"goes on","stream":"stderr","attrs":{"tag":"x"},"time":"2025-11-11T16:00:00Z"}"#,
                 r#"docker_json 2025-11-11T16:00:00 INFO -|-|goes on {"stream":"stderr","attrs":{"tag":"x"},"partial":true}"#,
+            ),
+            (
+                r#"{"log":"\u001b[33mWARN\u001b[0m from a terminal\r\n","stream":"stdout","time":"2025-11-11T16:00:00Z"}"#,
+                "docker_json 2025-11-11T16:00:00 WARN -|-|\x1b[33mWARN\x1b[0m from a terminal {\"stream\":\"stdout\"}",
             ),
             (
                 r#"{"log":"a\\n","stream":"stdout","time":"2025-11-11T16:00:00Z"}"#,

@@ -3,19 +3,23 @@
 //! The keys of [`KEYS`] fill the record's fields: of those that name the same field, the first of the table; the others,
 //! and all further keys, stay as they were in `metadata`. `null` means that a key is not there. A field's key whose value
 //! is an object or an array stays in `metadata`, but for the nested forms of `log.level`, `host.name`, `service.name`
-//! (Elastic Common Schema) and `t.$date` (MongoDB), which are taken out of their object.
+//! (Elastic Common Schema), `t.$date` (MongoDB) and `fields.message` (Rust's tracing), which are taken out of their object.
 //!
 //! What cannot be read is kept under the field's own name: a time as `metadata.timestamp`, a level as `metadata.level`.
 //! Where a key is there already, beside the fields or in the line's own `metadata`, both stay: `timestamp_2`.
 //! A line that is valid JSON and no object is a record too: its text is the message.
 
+mod slots;
+
+use slots::{Slots, take_inner};
+
 use super::keys::*;
-use super::{FormatInfo, Malformed, Parser, docker_json};
+use super::{FormatInfo, Malformed, NOT_AT_ITS_HEAD, Parser, docker_json, mismatch};
 use crate::fields::{Context, Fields};
 use crate::json::{Cursor, JsonError, Key, TOO_DEEP, Value};
 use crate::level::Level;
 use crate::meta::Meta;
-use crate::text::{Text, push_json_value, push_unescaped};
+use crate::text::{Text, push_unescaped};
 use crate::time;
 
 pub static INFO: FormatInfo = FormatInfo {
@@ -36,7 +40,9 @@ impl Parser for Json {
     fn may_be(&self, line: &[u8]) -> bool {
         match line.trim_ascii_start() {
             [b'{' | b'[' | b'"', ..] => true,
-            number @ [b'-' | b'0'..=b'9', ..] => number.iter().all(|b| b"0123456789+-.eE \t".contains(b)),
+            number @ [b'-' | b'0'..=b'9', ..] => {
+                number.iter().all(|b| matches!(b, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E' | b' ' | b'\t'))
+            }
             literal => matches!(literal.trim_ascii_end(), b"true" | b"false" | b"null"),
         }
     }
@@ -46,6 +52,10 @@ impl Parser for Json {
     }
 
     fn detect<'a>(&self, line: &'a [u8], context: &Context, out: &mut Fields<'a>) -> Result<&'static str, Malformed> {
+        // A text's first byte tells most that is none: cheaper than to look whether all of it is UTF-8.
+        if line.first() != Some(&b'{') && !self.may_be(line) {
+            return Err(mismatch(INFO.name, NOT_AT_ITS_HEAD, 0));
+        }
         Ok(if parse_bytes(line, context, out, true)? { docker_json::INFO.name } else { INFO.name })
     }
 }
@@ -55,6 +65,8 @@ pub(super) fn read<'a>(line: &'a [u8], context: &Context, out: &mut Fields<'a>) 
     parse_bytes(line, context, out, true)
 }
 
+/// Not inlined: one copy is faster than one in each of its callers, of which a line may meet two.
+#[inline(never)]
 fn parse_bytes<'a>(line: &'a [u8], context: &Context, out: &mut Fields<'a>, docker: bool) -> Result<bool, Malformed> {
     match std::str::from_utf8(line) {
         Ok(text) => parse_text(text, context, out, docker),
@@ -76,63 +88,6 @@ const BESIDE: u8 = 0;
 const INSIDE: u8 = 1;
 const TOLD: u8 = 2;
 
-/// The values of the keys that fill fields.
-struct Slots<'a> {
-    text: &'a str,
-    /// Where each value stands in the text: its end and its length, and as top bits whether it is tidy, and escaped. So
-    /// packed, clearing them costs little.
-    packed: [(u32, u32); KEYS.len()],
-    /// Which of them are there, a bit each.
-    set: u32,
-}
-
-/// A line, and so a value, is shorter than this by far.
-const TIDY: u32 = 1 << 31;
-const ESCAPED: u32 = 1 << 30;
-
-impl<'a> Slots<'a> {
-    /// Puts in the value that the cursor has just read.
-    #[inline]
-    fn put(&mut self, slot: usize, value: Value<'a>, end: usize) {
-        // Of a repeated key the last counts, also when it is null.
-        match value.is_null() {
-            true => self.set &= !(1 << slot),
-            false => self.set |= 1 << slot,
-        }
-        let flags = if value.tidy { TIDY } else { 0 } | if value.escaped { ESCAPED } else { 0 };
-        self.packed[slot] = (end as u32, value.raw.len() as u32 | flags);
-    }
-
-    #[inline]
-    fn get(&self, slot: usize) -> Value<'a> {
-        let (end, packed) = self.packed[slot];
-        let length = packed & !(TIDY | ESCAPED);
-        let raw = &self.text[(end - length) as usize..end as usize];
-        Value { raw, tidy: packed & TIDY != 0, escaped: packed & ESCAPED != 0 }
-    }
-
-    /// The first value of a field that is no object or array: taken out, and its slot told.
-    #[inline]
-    fn take_first(&mut self, slots: std::ops::Range<usize>) -> Option<(usize, Value<'a>)> {
-        let mut candidates = self.set & bits(slots);
-        while candidates != 0 {
-            let slot = candidates.trailing_zeros() as usize;
-            let value = self.get(slot);
-            if !value.is_container() {
-                self.set &= !(1 << slot);
-                return Some((slot, value));
-            }
-            candidates &= candidates - 1;
-        }
-        None
-    }
-
-    #[inline]
-    fn object(&self, slot: usize) -> Option<Value<'a>> {
-        (self.set & 1 << slot != 0).then(|| self.get(slot)).filter(Value::is_object)
-    }
-}
-
 /// Reads one JSON value: a line of a log, a request's body, an element of an array. Says whether it is a line of
 /// Docker's, where that may be.
 fn parse_text<'a>(text: &'a str, context: &Context, out: &mut Fields<'a>, docker: bool) -> Result<bool, Malformed> {
@@ -144,7 +99,7 @@ fn parse_text<'a>(text: &'a str, context: &Context, out: &mut Fields<'a>, docker
         out.message = Text::Bytes(value.raw.as_bytes());
         return Ok(false);
     }
-    let mut slots = Slots { text, packed: [(0, 0); KEYS.len()], set: 0 };
+    let mut slots = Slots::new(text);
     read_members(&mut cursor, &mut slots, &mut out.meta).map_err(malformed)?;
     cursor.end().map_err(malformed)?;
     let like_docker = docker && slots.set == 1 << LOG | 1 << TIME && slots.get(LOG).string().is_some() && {
@@ -221,9 +176,11 @@ fn fill<'a>(mut slots: Slots<'a>, context: &Context, out: &mut Fields<'a>) {
     }
     if let Some((_, value)) = slots.take_first(MESSAGES) {
         out.message = scalar_text(value);
+    } else if let Some(message) = take_inner(&mut slots, FIELDS, "message", &mut out.meta) {
+        out.message = scalar_text(message);
     }
     // `metadata` as an object has been stored already.
-    if slots.packed[METADATA] == (0, TIDY) {
+    if slots.is_noted(METADATA) {
         slots.set &= !(1 << METADATA);
     }
     while slots.set != 0 {
@@ -277,48 +234,6 @@ fn fill_level<'a>(slots: &mut Slots<'a>, out: &mut Fields<'a>) {
 
 fn read_level(value: Value) -> Option<Level> {
     level(value.string().unwrap_or(value.raw).as_bytes())
-}
-
-/// Takes a member that is no object or array out of the object in a slot. What else is in there goes into the metadata.
-fn take_inner<'a>(slots: &mut Slots<'a>, slot: usize, name: &str, meta: &mut Meta) -> Option<Value<'a>> {
-    let object = slots.object(slot)?;
-    let mut found = None;
-    let mut others = false;
-    let walked = Cursor::new(object.raw).object(|_, key, value| match key.raw == name {
-        true => found = Some(value),
-        false => others = true,
-    });
-    let found = found.filter(|value| walked.is_ok() && !value.is_null() && !value.is_container())?;
-    slots.set &= !(1 << slot);
-    if others {
-        meta.value(KEYS[slot], |out| {
-            write_without(object.raw, name, out);
-            false
-        });
-    }
-    Some(found)
-}
-
-/// Writes an object without one of its members.
-fn write_without(object: &str, name: &str, out: &mut Vec<u8>) {
-    let mut separator = b'{';
-    // It has been read before: there is no error in it.
-    let _ = Cursor::new(object).object(|_, key, value| {
-        if key.raw != name {
-            out.push(std::mem::replace(&mut separator, b','));
-            match key.escaped {
-                true => push_json_value(&format!("\"{}\"", key.raw), out),
-                false => {
-                    out.push(b'"');
-                    out.extend_from_slice(key.raw.as_bytes());
-                    out.push(b'"');
-                }
-            }
-            out.push(b':');
-            push_json_value(value.raw, out);
-        }
-    });
-    out.push(b'}');
 }
 
 #[inline]
@@ -397,6 +312,40 @@ mod tests {
             (
                 r#"{"log":{"level":{"a":1}},"host":{"ip":"1"}}"#,
                 r#"json now INFO -|-|- {"host":{"ip":"1"},"log":{"level":{"a":1}}}"#,
+            ),
+        ]);
+    }
+
+    #[test]
+    fn keys_of_single_loggers() {
+        check(&[
+            (
+                r#"{"__REALTIME_TIMESTAMP":"1762876800123456","PRIORITY":"3","SYSLOG_IDENTIFIER":"sshd","_PID":"99","_HOSTNAME":"web1","MESSAGE":"from journalctl -o json"}"#,
+                r#"json 2025-11-11T16:00:00.123456Z ERROR web1|sshd|from journalctl -o json {"_PID":"99"}"#,
+            ),
+            (
+                r#"{"@t":"2025-11-11T16:00:00.1234567Z","@mt":"Hello {Name}","@l":"Warning","Name":"x"}"#,
+                r#"json 2025-11-11T16:00:00.123456Z WARN -|-|Hello {Name} {"Name":"x","nanos":700}"#,
+            ),
+            (
+                r#"{"Timestamp":"2025-11-11T16:00:00+01:00","Level":"Error","MessageTemplate":"m {X}","RenderedMessage":"m 1","Properties":{"X":1}}"#,
+                r#"json 2025-11-11T15:00:00 ERROR -|-|m 1 {"MessageTemplate":"m {X}","Properties":{"X":1}}"#,
+            ),
+            (
+                r#"{"EventId":1,"LogLevel":"Critical","Category":"Shop","Message":"aspnet","State":{"a":1},"Timestamp":"2025-11-11T16:00:00.000Z "}"#,
+                r#"json 2025-11-11T16:00:00 FATAL -|-|aspnet {"EventId":1,"Category":"Shop","State":{"a":1}}"#,
+            ),
+            (
+                r#"{"Timestamp":"1762876800000000000","SeverityText":"WARN","SeverityNumber":13,"Body":"otel","TraceId":"ab"}"#,
+                r#"json 2025-11-11T16:00:00 WARN -|-|otel {"SeverityNumber":13,"TraceId":"ab"}"#,
+            ),
+            (
+                r#"{"timestamp":"2025-11-11T16:00:00Z","level":"WARN","fields":{"message":"rust","a":1},"target":"app::mod"}"#,
+                r#"json 2025-11-11T16:00:00 WARN -|-|rust {"target":"app::mod","fields":{"a":1}}"#,
+            ),
+            (
+                r#"{"asctime":"2025-11-11 16:00:00,123","levelname":"ERROR","name":"app","message":"python","fields":"x"}"#,
+                r#"json 2025-11-11T16:00:00.123 ERROR -|-|python {"name":"app","fields":"x"}"#,
             ),
         ]);
     }

@@ -5,7 +5,7 @@
 
 use super::keys::*;
 use super::scan::{EQUALS, NO_KEY, QUOTE, SPACE, closing_quote, word_end};
-use super::{FormatInfo, Malformed, Parser, mismatch};
+use super::{FormatInfo, Malformed, NOT_AT_ITS_HEAD, Parser, mismatch, plain};
 use crate::fields::{Context, Fields};
 use crate::text::{
     Text, find_special, push_json_string, push_json_value, push_lossy, push_number_or_text, push_unescaped,
@@ -37,6 +37,14 @@ impl Parser for Logfmt {
     }
 
     fn detect<'a>(&self, line: &'a [u8], context: &Context, out: &mut Fields<'a>) -> Result<&'static str, Malformed> {
+        // The rest of what `may_be` asks for is that the line begins with a pair, which is found out anyway.
+        if !line.first().is_some_and(|&b| starts_key(b)) {
+            return Err(mismatch(INFO.name, NOT_AT_ITS_HEAD, 0));
+        }
+        // Linux' audit log puts pairs into single quotes: as logfmt they would get lost.
+        if plain::audit_head(line).is_some() {
+            return Err(mismatch(INFO.name, "a line of the audit log", 0));
+        }
         match parse(line, context, true, out) {
             Ok(()) => Ok(INFO.name),
             Err((reason, at)) => Err(mismatch(INFO.name, reason, at)),
@@ -59,8 +67,8 @@ fn parse<'a>(
     detecting: bool,
     out: &mut Fields<'a>,
 ) -> Result<(), (&'static str, usize)> {
-    let mut slots = Slots { values: [b""; KEYS.len()], set: 0 };
-    let (mut pairs, mut words) = (0, 0);
+    let mut slots = Slots { values: [b""; KEYS.len()], set: 0, zone: b"" };
+    let (mut pairs, mut words, mut commas) = (0, 0, 0);
     let mut at = 0;
     loop {
         // Like its first reader, take all control characters for blanks.
@@ -76,6 +84,7 @@ fn parse<'a>(
                 return Err(("a key that is no word", at));
             }
             pairs += 1;
+            commas += usize::from(pair.value.ends_with(b","));
         } else {
             words += 1;
             if detecting && pairs == 0 {
@@ -94,6 +103,9 @@ fn parse<'a>(
     let only_quoted = pairs == 1 && words == 0 && line.ends_with(b"\"");
     if detecting && (pairs < PAIRS_MIN && !only_quoted || words * PAIRS_PER_WORD > pairs) {
         return Err(("too few words are key=value", 0));
+    }
+    if detecting && pairs > 1 && commas + 1 >= pairs {
+        return Err(("commas between the pairs", 0));
     }
     fill(slots, context, out);
     Ok(())
@@ -143,25 +155,29 @@ fn starts_key(b: u8) -> bool {
 struct Slots<'a> {
     /// As they stand in the line, with their quotes.
     values: [&'a [u8]; KEYS.len()],
-    set: u32,
+    set: u64,
+    /// The offset beside `date` and `time`, which stays in the metadata as well.
+    zone: &'a [u8],
 }
 
 /// Date and time as two fields, as firewalls write them, are shorter than this.
 const JOINED_BYTES_MAX: usize = 48;
 
 impl<'a> Slots<'a> {
-    /// `date=2025-11-11 time=16:00:00` as one text.
+    /// `date=2025-11-11 time=16:00:00 tz="-0500"` as one text.
     fn date_and_time<'b>(&self, joined: &'b mut [u8; JOINED_BYTES_MAX]) -> Option<&'b [u8]> {
         if self.set & bits(TIMES) != 1 << DATE | 1 << TIME {
             return None;
         }
-        let (date, time) = (self.values[DATE], self.values[TIME]);
-        let length = date.len() + 1 + time.len();
-        let into = joined.get_mut(..length)?;
-        into[..date.len()].copy_from_slice(date);
-        into[date.len()] = b' ';
-        into[date.len() + 1..].copy_from_slice(time);
-        Some(into)
+        let unquoted = |text: &'a [u8]| text.strip_prefix(b"\"").and_then(|t| t.strip_suffix(b"\"")).unwrap_or(text);
+        let mut length = 0;
+        for part in [self.values[DATE], self.values[TIME], self.zone].map(unquoted) {
+            let into = joined.get_mut(length..length + part.len() + 1)?;
+            into[..part.len()].copy_from_slice(part);
+            into[part.len()] = b' ';
+            length += into.len();
+        }
+        Some(&joined[..length])
     }
 
     fn take_first(&mut self, slots: std::ops::Range<usize>) -> Option<(usize, &'a [u8])> {
@@ -182,7 +198,12 @@ fn store<'a>(pair: &Pair<'a>, slots: &mut Slots<'a>, out: &mut Fields<'a>) {
             slots.set |= 1 << slot;
             slots.values[slot] = pair.value;
         }
-        None if pair.has_value => push_value(pair.key, pair.value, out),
+        None if pair.has_value => {
+            if pair.key == b"tz" {
+                slots.zone = pair.value;
+            }
+            push_value(pair.key, pair.value, out);
+        }
         None => out.meta.flag(pair.key),
     }
 }
@@ -322,6 +343,12 @@ mod tests {
                 "plain now INFO -|-|Connection from ip=1.2.3.4 port=22 failed {}",
             ),
             ("x=1", "plain now INFO -|-|x=1 {}"),
+            ("k=1, l=2, m=3", "plain now INFO -|-|k=1, l=2, m=3 {}"),
+            (
+                r#"date=2025-11-11 time=16:00:00 devname="FGT60F" tz="-0500" level="notice" srcip=10.0.0.1"#,
+                r#"logfmt 2025-11-11T21:00:00 INFO -|-|- {"devname":"FGT60F","tz":"-0500","srcip":"10.0.0.1"}"#,
+            ),
+            ("t=2025-11-11T16:00:00+0000 lvl=eror msg=grafana", "logfmt 2025-11-11T16:00:00 ERROR -|-|grafana {}"),
             (r#"a=1 b="cut"#, r#"plain now INFO -|-|a=1 b="cut {}"#),
             ("SELECT * FROM t WHERE a=1 AND b=2", "plain now INFO -|-|SELECT * FROM t WHERE a=1 AND b=2 {}"),
         ]);

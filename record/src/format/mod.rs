@@ -110,6 +110,9 @@ pub struct Malformed {
     pub column: usize,
 }
 
+/// Said of a line that does not even begin like the format.
+const NOT_AT_ITS_HEAD: &str = "it does not begin like it";
+
 /// A line that a scanner refuses, `at` from 0.
 pub fn mismatch(format: &'static str, reason: &'static str, at: usize) -> Malformed {
     Malformed { code: "format_mismatch", format, reason, column: at + 1 }
@@ -123,7 +126,7 @@ pub trait Parser: Send + Sync {
     fn parse<'a>(&self, line: &'a [u8], context: &Context, out: &mut Fields<'a>) -> Result<(), Malformed>;
 
     /// Whether a line of unknown format is worth a try: a look at its first bytes. A format that never says so is only
-    /// for lines that are held to it.
+    /// for lines that are held to it. What [`detect`](Parser::detect) takes, this must not have refused.
     fn may_be(&self, _line: &[u8]) -> bool {
         false
     }
@@ -131,6 +134,9 @@ pub trait Parser: Send + Sync {
     /// Reads a line of unknown format; tells which format it is. What it takes must be beyond doubt: no line that is
     /// another format's. Where formats share a grammar, one of them detects them all.
     fn detect<'a>(&self, line: &'a [u8], context: &Context, out: &mut Fields<'a>) -> Result<&'static str, Malformed> {
+        if !self.may_be(line) {
+            return Err(mismatch(self.info().name, NOT_AT_ITS_HEAD, 0));
+        }
         self.parse(line, context, out)?;
         Ok(self.info().name)
     }
@@ -156,6 +162,31 @@ mod tests {
     }
 
     #[test]
+    fn every_field_is_listed() {
+        let more = [
+            "[Wed Oct 11 14:32:52.123456789 2000] [ssl:trace3] [pid 7:tid 8] [client 10.0.4.17:443] AH00128: x, referer: http://x/",
+            r#"www.example.com 10.0.0.1 id ann [10/Oct/2000:13:55:36.123456789 +0000] "GET / HTTP/1.1" 200 5 "-" "-" 0.1"#,
+            r#"10.0.0.1 id ann [10/Oct/2000:13:55:36.123456789 +0000] "GET / HTTP/1.1" 200 5 0.1"#,
+            r#"2025/11/11 16:00:00 [error] 1#1: *1 x, client: c, server: s, request: "r", upstream: "u", host: "h", referrer: "r""#,
+            "<189>45: Mar  1 18:46:11.123456789: %SYS-5-CONFIG_I: Configured",
+            r#"<46>Jan  6 15:33:03 host rsyslogd[7]: [origin software="rsyslogd"] start"#,
+            "2025-11-11T16:00:00.184675702Z stdout P goes on",
+            "2025-11-11T16:00:00.184675702Z some text",
+            r#"{"log":"goes on","stream":"stderr","attrs":{"tag":"x"},"time":"2025-11-11T16:00:00.123456789Z"}"#,
+        ];
+        for line in registry().iter().map(|parser| parser.info().example).chain(more) {
+            let record = read(line.as_bytes(), Mode::Auto, false).unwrap();
+            let (format, rest) = record.split_once(' ').unwrap();
+            let fields = by_name(format).unwrap().info().fields;
+            let metadata = &rest[rest.rfind(" {\"").map_or(rest.len() - 2, |at| at + 1)..];
+            for member in sonic_rs::to_object_iter(metadata) {
+                let key = format!("metadata.{}", member.unwrap().0);
+                assert!(fields.iter().any(|field| *field == key || *field == "metadata.*"), "{format}: {key}");
+            }
+        }
+    }
+
+    #[test]
     fn formats_that_take_turns_are_each_found() {
         let context = Context::new(testing::RECEIVED, &crate::Zone::UTC);
         let mut parser = LineParser::new();
@@ -168,6 +199,24 @@ mod tests {
                 assert_eq!(taken.unwrap().format, info.name);
             }
         }
+    }
+
+    /// What a line is does not depend on what came before it.
+    fn detected_after(before: &[u8], line: &[u8]) -> String {
+        let context = Context::new(testing::RECEIVED, &crate::Zone::UTC);
+        let mut parser = LineParser::new();
+        let mut ids = crate::IdSource::new(|| 0);
+        let mut record = String::new();
+        for line in [before, line] {
+            let mut builder = crate::BatchBuilder::new(1);
+            let taken =
+                parser.push_line(line, Mode::Auto, &context, &mut ids, &mut builder).expect("any line is taken");
+            let mut json = Vec::new();
+            let row = crate::Rows::new(builder.body()).next().expect("the row that was pushed");
+            row.write_json_members(&mut json);
+            record = format!("{} {}", taken.format, String::from_utf8_lossy(&json));
+        }
+        record
     }
 
     /// Lines that are nearly of a format: an example, cut or with some bytes changed.
@@ -184,12 +233,33 @@ mod tests {
         })
     }
 
+    /// Lines made of the beginning of one example and the end of another: what one format wraps into another.
+    fn near_pairs() -> impl Strategy<Value = Vec<u8>> {
+        let piece = || (0..REGISTRY.len(), any::<prop::sample::Index>());
+        (piece(), piece()).prop_map(|((first, cut), (second, from))| {
+            let (first, second) = (REGISTRY[first].info().example, REGISTRY[second].info().example);
+            let words = |text: &'static str| text.split_inclusive(' ').collect::<Vec<_>>();
+            let (first, second) = (words(first), words(second));
+            let head = first[..=cut.index(first.len())].concat();
+            (head + &second[from.index(second.len())..].concat()).into_bytes()
+        })
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2000))]
 
         #[test]
         fn any_line_is_taken(line: Vec<u8>) {
             prop_assert!(read(&line, Mode::Auto, true).is_ok());
+        }
+
+        #[test]
+        fn what_came_before_does_not_matter(line in prop_oneof![near_lines(), near_pairs()]) {
+            let first = detected_after(b"", &line);
+            for parser in registry() {
+                let before = parser.info().example.as_bytes();
+                prop_assert_eq!(&detected_after(before, &line), &first, "{}", String::from_utf8_lossy(&line));
+            }
         }
 
         #[test]

@@ -29,6 +29,8 @@ pub const SPACE: u8 = 32;
 /// All that does not stand in a key of logfmt as programs write them: letters, digits and `_ . - / : @`, and what is not
 /// ASCII.
 pub const NO_KEY: u8 = 64;
+/// All that does not stand in an address or the name of a host: letters, digits and `. - : _ %`.
+pub const NO_HOST: u8 = 128;
 
 static CLASSES: [u8; 256] = {
     let mut classes = [0; 256];
@@ -45,7 +47,8 @@ static CLASSES: [u8; 256] = {
         };
         let space = if byte <= b' ' { SPACE } else { 0 };
         let in_key = byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-' | b'/' | b':' | b'@' | 0x80..);
-        classes[b] = class | space | if in_key { 0 } else { NO_KEY };
+        let in_host = byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b':' | b'_' | b'%');
+        classes[b] = class | space | if in_key { 0 } else { NO_KEY } | if in_host { 0 } else { NO_HOST };
         b += 1;
     }
     classes
@@ -106,13 +109,8 @@ pub fn whole_number(text: &[u8], digits_max: usize) -> Option<u64> {
     })
 }
 
-/// Whether the text may be an IP address, of version 4 or 6: only its characters are looked at.
-pub fn looks_like_address(text: &[u8]) -> bool {
-    let v4 =
-        || text.iter().filter(|&&b| b == b'.').count() == 3 && text.iter().all(|b| b.is_ascii_digit() || *b == b'.');
-    let v6 = || {
-        text.iter().filter(|&&b| b == b':').count() >= 2
-            && text.iter().all(|b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.' | b'%'))
-    };
-    v4() || v6()
+/// Whether the text is an IP address, of version 4 or 6, the latter also with a zone (`fe80::1%eth0`).
+pub fn is_address(text: &[u8]) -> bool {
+    let address = memchr(b'%', text).map_or(text, |zone| &text[..zone]);
+    std::str::from_utf8(address).is_ok_and(|address| address.parse::<std::net::IpAddr>().is_ok())
 }

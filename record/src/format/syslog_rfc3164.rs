@@ -6,9 +6,9 @@
 //! or blanks (`Google Chrome[85294]:`), Cisco's clock marks, sequence numbers and colon after the time, and the
 //! `last message repeated 2 times` of syslogd. A year that is missing is the one nearest to the receipt.
 
-use super::scan::{skip_blanks, token};
+use super::scan::{is_address, skip_blanks, token, whole_number};
 use super::syslog::{Rigour, fill_priority, priority, take_structured_data};
-use super::{FormatInfo, Malformed, Parser, mismatch, syslog_rfc5424};
+use super::{FormatInfo, Malformed, NOT_AT_ITS_HEAD, Parser, mismatch, syslog_rfc5424};
 use crate::fields::{Context, Fields};
 use crate::level::Level;
 use crate::text::Text;
@@ -51,11 +51,17 @@ impl Parser for Rfc3164 {
             // With a weekday it is the time of ctime, which programs write at the head of what is no syslog.
             [a @ b'A'..=b'Z', b @ b'a'..=b'z', c @ b'a'..=b'z', b' ', ..] => !is_weekday(&[*a, *b, *c]),
             [_, _, _, _, b'-', _, _, b'-', _, _, b'T', ..] => true,
+            // As macOS writes it; most of what begins so is no syslog.
+            [_, _, _, _, b'-', _, _, b'-', _, _, b' ', ..] => line.len() > 40 && matches!(line[26], b'+' | b'-'),
             _ => false,
         }
     }
 
     fn detect<'a>(&self, line: &'a [u8], context: &Context, out: &mut Fields<'a>) -> Result<&'static str, Malformed> {
+        // Where a priority begins it, the version that may follow is looked for once that has been read.
+        if line.first() != Some(&b'<') && !self.may_be(line) {
+            return Err(mismatch(INFO.name, NOT_AT_ITS_HEAD, 0));
+        }
         match parse(line, context, true, out) {
             Ok(()) => Ok(INFO.name),
             Err((reason, at)) => Err(mismatch(INFO.name, reason, at)),
@@ -71,6 +77,9 @@ fn parse<'a>(
 ) -> Result<(), (&'static str, usize)> {
     let mut at = 0;
     let has_priority = match priority(line) {
+        Some((_, after)) if detecting && syslog_rfc5424::is_version_at(line, after) => {
+            return Err(("the version of RFC 5424 after the priority", after));
+        }
         Some((priority, after)) => {
             fill_priority(priority, out);
             at = skip_blanks(line, after);
@@ -100,6 +109,7 @@ fn parse<'a>(
     let has_host = !colon && after_time > 0 && has_host(line, at, out.timestamp.is_some());
     if has_host {
         let (host, end) = token(line, at);
+        let host = in_brackets(host).unwrap_or(host);
         let is_host = Level::from_name(host).is_none() && host != b"stdout" && host != b"stderr";
         if detecting && !has_priority && !is_host {
             return Err(("something else where a host would stand", at));
@@ -115,8 +125,12 @@ fn parse<'a>(
     }
     // Many programs begin their lines with such a time: only a tag in its place shows that it is syslog.
     let tag = Tag::read(line, at);
-    if detecting && is_iso && !has_priority && !(has_host && tag.as_ref().is_some_and(|tag| tag.has_colon)) {
-        return Err(("a time, but no host and tag", at));
+    if detecting && is_iso && !has_priority {
+        let needs_pid = line[10] == b' ';
+        let is_tag = |tag: &Tag| tag.has_colon && (!needs_pid || whole_number(tag.pid, 10).is_some());
+        if !has_host || !tag.as_ref().is_some_and(is_tag) {
+            return Err(("a time, but no host and tag", at));
+        }
     }
     if let Some(tag) = tag {
         if tag.name != b"-" {
@@ -181,13 +195,15 @@ impl<'a> Time<'a> {
         let (civil, has_year, length) = scan_bsd(line.get(at + marked..)?)?;
         let mut end = at + marked + length;
         let mut civil = civil;
-        if let Some(zone @ [b' ', _, _, _, b':', ..]) = line.get(end..)
-            && zone[1..4].iter().all(u8::is_ascii_uppercase)
+        if let Some([b' ', zone @ ..]) = line.get(end..)
+            && let letters = zone.iter().take_while(|b| b.is_ascii_uppercase()).count()
+            && (3..=5).contains(&letters)
+            && zone.get(letters) == Some(&b':')
         {
-            if matches!(&zone[1..4], b"UTC" | b"GMT") {
+            if matches!(&zone[..letters], b"UTC" | b"GMT") {
                 civil.offset = Some(0);
             }
-            end += 4;
+            end += 1 + letters;
         }
         let instant = match has_year {
             true => civil.resolve(context.zone)?,
@@ -204,7 +220,13 @@ fn ends(line: &[u8], end: usize) -> bool {
 /// Whether a host stands at `at`: a word, unless it is the tag or a sentence of syslogd's own.
 fn has_host(line: &[u8], at: usize, has_time: bool) -> bool {
     let (word, _) = token(line, at);
-    has_time && !word.is_empty() && !is_tag(word) && word[0] != b'[' && !is_repetition(&line[at..])
+    let begins_like_one = word.first().is_some_and(|&b| b != b'[') || in_brackets(word).is_some();
+    has_time && begins_like_one && !is_tag(word) && !is_repetition(&line[at..])
+}
+
+/// `[10.0.4.17]`: the address in it, as some relays write it in the host's place.
+fn in_brackets(word: &[u8]) -> Option<&[u8]> {
+    word.strip_prefix(b"[")?.strip_suffix(b"]").filter(|inside| is_address(inside))
 }
 
 /// `name:` or `name[pid]:`, whatever follows the latter.
@@ -386,6 +408,30 @@ mod tests {
             (
                 r#"<46>Jan  6 15:33:03 host rsyslogd:  [origin software="rsyslogd" swVersion="8.2302.0"] start"#,
                 r#"syslog_rfc3164 2026-01-06T15:33:03 INFO host|rsyslogd|start {"facility":5,"severity":6,"structured_data":{"origin":{"software":"rsyslogd","swVersion":"8.2302.0"}}}"#,
+            ),
+            (
+                "<187>1234: Oct 11 22:14:15.123 CEST: %LINEPROTO-5-UPDOWN: Line protocol on Interface Gi0/1, changed state to down",
+                r#"syslog_rfc3164 2025-10-11T22:14:15.123 ERROR -|%LINEPROTO-5-UPDOWN|Line protocol on Interface Gi0/1, changed state to down {"facility":23,"severity":3,"sequence":1234}"#,
+            ),
+            (
+                "<165>Aug 24 05:34:00 CST 1987 mymachine myproc[10]: %% It's time to make the do-nuts.",
+                r#"syslog_rfc3164 1987-08-24T05:34:00 INFO mymachine|myproc|%% It's time to make the do-nuts. {"facility":20,"severity":5,"procid":10}"#,
+            ),
+            (
+                "<34>Oct 11 22:14:15 [10.0.4.17] app: relayed",
+                r#"syslog_rfc3164 2025-10-11T22:14:15 FATAL 10.0.4.17|app|relayed {"facility":4,"severity":2}"#,
+            ),
+            (
+                "2024-02-14 08:00:00.123456+0100  localhost kernel[0]: (AppleACPI) wake reason",
+                r#"syslog_rfc3164 2024-02-14T07:00:00.123456Z INFO localhost|kernel|(AppleACPI) wake reason {"procid":0}"#,
+            ),
+            (
+                "2024-02-14 08:00:00.123 UTC [4711] LOG:  ready",
+                "plain 2024-02-14T08:00:00.123 INFO -|-|2024-02-14 08:00:00.123 UTC [4711] LOG:  ready {}",
+            ),
+            (
+                "Feb 14 08:00:00 mac com.apple.xpc.launchd[1] (com.apple.mdworker[8372]): Service exited",
+                r#"syslog_rfc3164 2026-02-14T08:00:00 INFO mac|com.apple.xpc.launchd|(com.apple.mdworker[8372]): Service exited {"procid":1}"#,
             ),
             ("Jun  4 12:08:33 - - Starting", "syslog_rfc3164 2025-06-04T12:08:33 INFO -|-|Starting {}"),
             ("Jun  4 12:08:33 host", "syslog_rfc3164 2025-06-04T12:08:33 INFO host|-|- {}"),

@@ -61,7 +61,12 @@ impl Parser for Rfc5424 {
 
 /// Whether a version follows the priority, and after it a time, its absence, or nothing.
 pub(super) fn has_version(line: &[u8]) -> bool {
-    let Some((_, at)) = priority(line) else { return false };
+    priority(line).is_some_and(|(_, at)| is_version_at(line, at))
+}
+
+/// The same, where the priority has been read.
+#[inline]
+pub(super) fn is_version_at(line: &[u8], at: usize) -> bool {
     let digits = line[at..].iter().take(4).take_while(|b| b.is_ascii_digit()).count();
     (1..=3).contains(&digits)
         && line.get(at + digits) == Some(&b' ')

@@ -91,6 +91,10 @@ impl Postgres {
         String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
     }
 
+    pub fn is_running(&self) -> bool {
+        self.is_running
+    }
+
     /// Changes settings of the running server, as `"fsync = off"`; what a reload cannot change needs
     /// [`with`](Postgres::with).
     pub fn set(&self, setting: &str) {

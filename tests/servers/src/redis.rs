@@ -38,6 +38,11 @@ impl Redis {
         self.port
     }
 
+    /// A server that copies this one.
+    pub fn replica(&self) -> Redis {
+        Redis::with(&["--replicaof", "127.0.0.1", &self.port.to_string(), "--repl-diskless-sync-delay", "0"])
+    }
+
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
@@ -48,6 +53,10 @@ impl Redis {
 
     pub fn pid(&self) -> u32 {
         self.child.as_ref().expect("it runs").id()
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.child.is_some()
     }
 
     /// After [`stop`](Redis::stop) or [`kill`](Redis::kill), with what it had kept.
@@ -63,6 +72,11 @@ impl Redis {
             .expect("redis-server starts");
         self.child = Some(child);
         wait_for_port(self.port, "redis-server");
+    }
+
+    /// Further options, from the next start on.
+    pub fn add_options(&mut self, options: &[&str]) {
+        self.options.extend(options.iter().map(|&option| option.to_owned()));
     }
 
     /// SIGTERM: it writes what it keeps, and ends.

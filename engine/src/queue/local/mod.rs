@@ -47,8 +47,7 @@
 //! before it. Such a frame was written after that group was acknowledged, so acknowledged bytes are damaged. (Damage to
 //! the very last group cannot be told from a torn one.)
 //!
-//! What it does not try to do: serve batches while it runs (the store has them in memory), order shards among one another,
-//! or repair.
+//! What it does not try to do: order shards among one another, or repair.
 
 use std::fmt;
 use std::io;
@@ -56,15 +55,18 @@ use std::path::{Path, PathBuf};
 
 mod check;
 mod depth;
+pub mod drained;
 mod file;
 mod frame;
 mod log;
+mod read;
 mod recover;
 mod scan;
 
 pub use check::check;
 pub use depth::Depth;
 pub use log::{Durability, LocalLog, Options};
+pub use read::LogReader;
 pub use recover::{Recovery, recover, remove_covered};
 
 /// A file of the log, by its number.
@@ -141,4 +143,4 @@ impl AppendError {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

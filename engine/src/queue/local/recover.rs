@@ -31,6 +31,13 @@ pub struct Recovery {
     pub(super) folder: Folder,
 }
 
+impl Recovery {
+    /// Where the last group ends that was found.
+    pub fn reached(&self) -> LogPosition {
+        self.folder.reached
+    }
+}
+
 /// What the writer takes over.
 #[derive(Debug)]
 pub(super) struct Folder {
@@ -180,6 +187,9 @@ pub fn remove_covered(dir: &Path, upto: LogPosition) -> Result<bool, LogError> {
             let path = dir.join(file.to_string());
             fs::remove_file(&path).map_err(|error| LogError::io(&path, error))?;
         }
+    }
+    if list(dir)?.is_empty() {
+        super::drained::forget(dir);
     }
     match fs::remove_dir(dir) {
         Ok(()) => Ok(true),

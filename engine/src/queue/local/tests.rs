@@ -12,11 +12,12 @@ use crate::queue::LogPosition;
 mod damage;
 mod disk;
 mod model;
+mod read;
 
 const NOW: i64 = 1_760_000_000_000_000;
 
 /// Makes batches of one record, whose message is its number and as many bytes as are asked for.
-pub(super) struct Batches {
+pub(crate) struct Batches {
     ids: IdSource,
     next: u64,
 }
@@ -150,7 +151,12 @@ fn without_syncs_a_log_is_kept_as_well() {
         }
     });
     assert_eq!(numbers(&read_back(&path, LogPosition::default()).1), (0..50).collect::<Vec<_>>());
-    assert!(check(&path).expect("readable").iter().all(|finding| finding.severity == crate::finding::Severity::Fine));
+    assert!(
+        check(&path, LogPosition::default())
+            .expect("readable")
+            .iter()
+            .all(|finding| finding.severity == crate::finding::Severity::Fine)
+    );
 }
 
 #[test]

@@ -43,16 +43,30 @@ pub enum CompactError {
     Lost { read: u64, expected: u64 },
 }
 
-/// Writes the rows of `files` anew. `next_name` names each new file; for `fitting_percent` see [`Sample::choose`]. If it
-/// fails, none is left.
+/// How files are to be written anew.
+pub struct Plan<'a> {
+    /// Rows from before this are past retention: they are left out.
+    pub oldest: Option<Timestamp>,
+    /// See [`Sample::choose`].
+    pub fitting_percent: usize,
+    pub steps: &'a Steps,
+}
+
+/// What a compaction has written.
+pub struct Written {
+    pub entries: Vec<FileEntry>,
+    /// Rows that were left out.
+    pub expired_rows: u64,
+}
+
+/// Writes the rows of `files` anew. `next_name` names each new file. If it fails, none is left.
 pub fn compact(
     dir: &Path,
     files: &[Arc<DataFile>],
     next_name: &mut dyn FnMut() -> String,
-    fitting_percent: usize,
+    plan: &Plan<'_>,
     stop: &Stop,
-    steps: &Steps,
-) -> Result<Vec<FileEntry>, CompactError> {
+) -> Result<Written, CompactError> {
     let mut covered = Covered::new();
     for file in files {
         add_covered(&mut covered, &file.covered()?);
@@ -61,8 +75,10 @@ pub fn compact(
         covered,
         dir,
         next_name,
-        steps,
-        typed: sample(files, stop)?.choose(fitting_percent),
+        steps: plan.steps,
+        oldest: plan.oldest.unwrap_or(Timestamp::MIN),
+        expired_rows: 0,
+        typed: sample(files, stop)?.choose(plan.fitting_percent),
         generation: files.iter().map(|file| file.entry.generation).max().unwrap_or(0) + 1,
         open: None,
         names: Vec::new(),
@@ -73,13 +89,15 @@ pub fn compact(
         // What cannot be removed now is an orphan that the next start removes.
         output.names.iter().for_each(|name| drop(std::fs::remove_file(dir.join(name))));
     }
-    written.map(|()| output.done)
+    written.map(|()| Written { entries: output.done, expired_rows: output.expired_rows })
 }
 
 struct Output<'a> {
     dir: &'a Path,
     next_name: &'a mut dyn FnMut() -> String,
     steps: &'a Steps,
+    oldest: Timestamp,
+    expired_rows: u64,
     typed: Vec<TypedKey>,
     generation: u64,
     covered: Covered,
@@ -105,7 +123,7 @@ impl Output<'_> {
             None => self.finish()?,
         }
         let expected = files.iter().map(|file| file.entry.rows).sum();
-        let read = self.done.iter().map(|file| file.rows).sum();
+        let read = self.done.iter().map(|file| file.rows).sum::<u64>() + self.expired_rows;
         if read != expected {
             return Err(CompactError::Lost { read, expected });
         }
@@ -115,6 +133,10 @@ impl Output<'_> {
     fn push(&mut self, row: &[u8]) -> Result<(), WriteError> {
         let (row, _) = Row::split(row).map_err(std::io::Error::other)?;
         let time = row.timestamp();
+        if time < self.oldest {
+            self.expired_rows += 1;
+            return Ok(());
+        }
         if self.open.as_ref().is_some_and(|(open, last)| ends_before(open, *last, time)) {
             self.finish()?;
         }

@@ -20,19 +20,23 @@ use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::statistics::Statistics;
 use record::Timestamp;
+use record::filter::{Expr, Field, LevelSet, Test};
+use record::text::canonical_i64;
 
 use super::Covered;
 use super::grams::{FilterIndex, FilterPlace, Needles, UNIT_ROWS};
 use super::manifest::{FileEntry, covered_from_text};
-use super::schema::{ColumnSet, TIMESTAMP, TypedColumn, reading_schema};
-use super::tally::Tally;
+use super::schema::{APPLICATION, ColumnSet, SOURCE, TIMESTAMP, TypedColumn, reading_schema};
+use super::tally::{MINUTE_MICROS, Tally};
 use super::view::View;
 use super::wanted::Wanted;
 use super::writer::{COVERED_KEY, FILTERS_KEY, PARTIAL_KEY, TALLY_KEY};
 use crate::store::QueryError;
 
-/// Rows that are decoded at a time.
+/// Rows that are decoded at a time…
 const STEP_ROWS_MAX: usize = 8192;
+/// …or about so many bytes of them, where rows are long.
+const STEP_BYTES_MAX: usize = 8 << 20;
 
 #[derive(Debug)]
 pub struct DataFile {
@@ -135,6 +139,12 @@ impl DataFile {
         Ok((self.entry.first, self.entry.last))
     }
 
+    /// What a row of a row group takes on average before it is packed; at least 1.
+    pub fn row_bytes(&self, group: usize) -> Result<usize, QueryError> {
+        let group = self.metadata()?.row_group(group);
+        Ok((group.total_byte_size().max(0) / group.num_rows().max(1)).max(1) as usize)
+    }
+
     /// The pages of a row group, in ascending order.
     pub fn pages(&self, group: usize) -> Result<Vec<Page>, QueryError> {
         let metadata = self.metadata()?;
@@ -157,9 +167,73 @@ impl DataFile {
         Ok(pages.collect())
     }
 
-    /// The pages of a row group, and parts of pages, of which some row may match.
-    pub fn pages_that_may_match(&self, group: usize, needles: Option<&Needles<'_>>) -> Result<Vec<Page>, QueryError> {
-        let pages = self.pages(group)?;
+    /// What kept counts tell of where wanted rows may be: the minutes, in ascending order, that hold any of the wanted
+    /// levels and sources. `None` where that rules nothing out.
+    pub fn wanted_minutes(&self, wanted: &Wanted) -> Result<Option<Vec<i64>>, QueryError> {
+        if wanted.levels.is_none() && wanted.source.is_none() {
+            return Ok(None);
+        }
+        let Some(tally) = self.tally()? else { return Ok(None) };
+        let mut minutes = Vec::new();
+        let (levels, sources) = (wanted.levels.unwrap_or(LevelSet::ALL), wanted.source.as_deref());
+        let mut add = |minute, level, count| {
+            if count > 0 && levels.contains(level) && minutes.last() != Some(&minute) {
+                minutes.push(minute);
+            }
+        };
+        // Where there are too many sources for counts by minute, those of levels may still say something.
+        if !tally.visit(i64::MIN..i64::MAX, sources, &mut add) {
+            tally.visit(i64::MIN..i64::MAX, None, &mut add);
+        }
+        minutes.sort_unstable();
+        minutes.dedup();
+        Ok((minutes.len() < tally.minutes.len()).then_some(minutes))
+    }
+
+    /// Whether a row group may hold a wanted row, going by its time, by `minutes` (see
+    /// [`wanted_minutes`](DataFile::wanted_minutes)) and by the least and the greatest of its sources, applications and
+    /// numbers.
+    pub fn group_may_hold(&self, group: usize, wanted: &Wanted, minutes: Option<&[i64]>) -> Result<bool, QueryError> {
+        let (first, last) = self.group_span(group)?;
+        if !wanted.overlaps(first, last) || !has_minute(minutes, first, last) {
+            return Ok(false);
+        }
+        let metadata = self.metadata()?.row_group(group);
+        let within = |list: &Option<Vec<String>>, column: usize| {
+            let Some(Statistics::ByteArray(values)) = metadata.column(column).statistics() else { return true };
+            let (Some(list), Some(least), Some(greatest)) = (list, values.min_opt(), values.max_opt()) else {
+                return true;
+            };
+            list.iter().any(|value| least.data() <= value.as_bytes() && value.as_bytes() <= greatest.data())
+        };
+        if !within(&wanted.source, SOURCE) || !within(&wanted.application, APPLICATION) {
+            return Ok(false);
+        }
+        let typed = self.typed()?;
+        // The least and the greatest value of a key, where it has a column of numbers, and nothing elsewhere.
+        let bounds = |key: &str| {
+            let column = typed.iter().find(|column| column.key == key && !column.is_text && !column.is_partial)?;
+            match metadata.column(column.column).statistics()? {
+                Statistics::Int64(values) => Some((*values.min_opt()?, *values.max_opt()?)),
+                _ => None,
+            }
+        };
+        Ok(numbers_may_match(&wanted.expr, &bounds))
+    }
+
+    /// The pages of a row group, and parts of pages, of which some row may be wanted.
+    pub fn pages_that_may_match(
+        &self,
+        group: usize,
+        wanted: &Wanted,
+        minutes: Option<&[i64]>,
+        needles: Option<&Needles<'_>>,
+    ) -> Result<Vec<Page>, QueryError> {
+        let mut pages = self.pages(group)?;
+        pages.retain(|page| wanted.overlaps(page.first, page.last) && has_minute(minutes, page.first, page.last));
+        if pages.is_empty() {
+            return Ok(pages);
+        }
         let footer = self.footer()?;
         let (Some(needles), Some(filters)) = (needles, &footer.filters) else { return Ok(pages) };
         let first = footer.first_filters[group];
@@ -199,7 +273,7 @@ impl DataFile {
             .with_row_groups(vec![group])
             .with_projection(mask)
             .with_row_selection(RowSelection::from_consecutive_ranges(ranges.iter().cloned(), rows))
-            .with_batch_size(STEP_ROWS_MAX)
+            .with_batch_size((STEP_BYTES_MAX / self.row_bytes(group)?).clamp(1, STEP_ROWS_MAX))
             .build()
             .map_err(|error| self.broken(&error))?;
         for batch in reader {
@@ -293,6 +367,39 @@ impl DataFile {
     fn broken(&self, error: &dyn std::fmt::Display) -> QueryError {
         QueryError::Store(format!("{} is damaged: {error}: run `logboom fsck`", self.path.display()))
     }
+}
+
+/// Whether an expression may hold for a row whose numbers lie within `bounds`, which tells the least and the greatest value
+/// of a metadata key, where they are known.
+fn numbers_may_match(expr: &Expr, bounds: &dyn Fn(&str) -> Option<(i64, i64)>) -> bool {
+    match expr {
+        Expr::All(parts) => parts.iter().all(|part| numbers_may_match(part, bounds)),
+        Expr::Any(parts) => parts.iter().any(|part| numbers_may_match(part, bounds)),
+        // A path with a dot may also lead into an object, which is no number's column.
+        Expr::Field { field: Field::Metadata(path), test } if !path.contains('.') => {
+            let Some((least, greatest)) = bounds(path) else { return true };
+            match test {
+                Test::Greater(number) => number.order_of_int(greatest).is_gt(),
+                Test::GreaterOrEqual(number) => number.order_of_int(greatest).is_ge(),
+                Test::Less(number) => number.order_of_int(least).is_lt(),
+                Test::LessOrEqual(number) => number.order_of_int(least).is_le(),
+                Test::AnyOf(texts) => texts.iter().any(|text| {
+                    // What is no plain whole number may be another way to write one.
+                    canonical_i64(text.as_bytes()).is_none_or(|value| (least..=greatest).contains(&value))
+                }),
+                Test::Exists => true,
+            }
+        }
+        _ => true,
+    }
+}
+
+/// Whether one of `minutes` lies within these times.
+fn has_minute(minutes: Option<&[i64]>, first: Timestamp, last: Timestamp) -> bool {
+    let Some(minutes) = minutes else { return true };
+    let minute = |time: Timestamp| time.as_micros().div_euclid(MINUTE_MICROS);
+    let next = minutes.partition_point(|&candidate| candidate < minute(first));
+    minutes.get(next).is_some_and(|&candidate| candidate <= minute(last))
 }
 
 /// How many filters so many rows of a row group have.

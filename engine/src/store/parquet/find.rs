@@ -73,6 +73,7 @@ pub fn find(snapshot: &Snapshot, wanted: &Wanted, nearest: &mut Nearest, stop: &
         }
         step_rows = (step_rows * 2).min(STEP_ROWS_MAX * rayon::current_num_threads());
     }
+    stop.add_read(&search.read);
     Ok(search.read)
 }
 
@@ -145,14 +146,14 @@ impl<'a> Search<'a> {
 
     /// Lets the pages of a file wait.
     fn open(&mut self, file: &'a DataFile) -> Result<(), QueryError> {
+        let minutes = file.wanted_minutes(self.wanted)?;
         for group in 0..file.groups()? {
-            let (first, last) = file.group_span(group)?;
-            if !self.wanted.overlaps(first, last) {
+            if !file.group_may_hold(group, self.wanted, minutes.as_deref())? {
                 self.read.groups_skipped += 1;
                 continue;
             }
             self.read.groups_read += 1;
-            for page in file.pages_that_may_match(group, self.needles.as_ref())? {
+            for page in file.pages_that_may_match(group, self.wanted, minutes.as_deref(), self.needles.as_ref())? {
                 let run = Run::new(&page, self.wanted);
                 self.add(page.first, page.last, Part::Run(file, run));
             }

@@ -69,6 +69,11 @@ pub fn check(dir: &Path) -> Result<Vec<Finding>, StoreError> {
     Ok(findings)
 }
 
+/// Up to where the files hold each shard's log, as far as there is a manifest to tell it.
+pub fn covered(dir: &Path) -> Covered {
+    Manifest::read(dir).ok().flatten().unwrap_or_default().covered
+}
+
 /// Mends what can be mended; tells what it did.
 pub fn repair(dir: &Path) -> Result<Vec<String>, StoreError> {
     let io_error = |error| StoreError::Io { path: dir.to_owned(), error };

@@ -10,14 +10,17 @@ use std::sync::Arc;
 use record::filter::Columns;
 use record::{Id, Timestamp};
 
-use super::file::DataFile;
+use super::file::{DataFile, Page};
 use super::grams::Needles;
 use super::memory::Chunk;
 use super::nearest::{Keep, rank};
 use super::scan::{self, select};
 use super::schema::ColumnSet;
 use super::wanted::Wanted;
-use crate::store::{QueryError, RowBuf, Stop};
+use crate::store::{QueryError, ReadStats, RowBuf, Stop};
+
+/// What is decoded of one file at a time takes about this much, however long its rows are: dozens of files may be open.
+const RUN_BYTES_MAX: usize = 4 << 20;
 
 pub struct Merge<'w> {
     wanted: &'w Wanted,
@@ -118,7 +121,7 @@ impl Source {
             }
             RowsOf::File { file, runs } => {
                 if runs.is_none() {
-                    *runs = Some(runs_of(file, wanted, from, rows_max)?);
+                    *runs = Some(runs_of(file, wanted, from, rows_max, stop)?);
                 }
                 let Some(run) = runs.as_mut().and_then(Vec::pop) else {
                     *done = true;
@@ -145,19 +148,37 @@ impl Source {
 }
 
 /// The runs of a file that may hold wanted rows, the next one at the end.
-fn runs_of(file: &DataFile, wanted: &Wanted, from: Keep, rows_max: usize) -> Result<Vec<scan::Run>, QueryError> {
+fn runs_of(
+    file: &DataFile,
+    wanted: &Wanted,
+    from: Keep,
+    rows_max: usize,
+    stop: &Stop,
+) -> Result<Vec<scan::Run>, QueryError> {
     let needles = Needles::new(&wanted.expr);
     let mut runs: Vec<scan::Run> = Vec::new();
+    let mut read = ReadStats { files_read: 1, ..ReadStats::default() };
+    let minutes = file.wanted_minutes(wanted)?;
     for group in 0..file.groups()? {
-        let pages = file.pages_that_may_match(group, needles.as_ref())?;
-        for page in pages.iter().filter(|page| wanted.overlaps(page.first, page.last)) {
-            let run = scan::Run::new(page, wanted);
-            match runs.last_mut() {
-                Some(last) if last.group == group && last.rows() + run.rows() <= rows_max => last.join(run),
-                _ => runs.push(run),
+        if !file.group_may_hold(group, wanted, minutes.as_deref())? {
+            read.groups_skipped += 1;
+            continue;
+        }
+        read.groups_read += 1;
+        let rows_max = rows_max.min(RUN_BYTES_MAX / file.row_bytes(group)?).max(1);
+        for page in file.pages_that_may_match(group, wanted, minutes.as_deref(), needles.as_ref())? {
+            for start in page.rows.clone().step_by(rows_max) {
+                let rows = start..page.rows.end.min(start + rows_max);
+                let run = scan::Run::new(&Page { rows, ..page.clone() }, wanted);
+                read.rows_read += run.rows() as u64;
+                match runs.last_mut() {
+                    Some(last) if last.group == group && last.rows() + run.rows() <= rows_max => last.join(run),
+                    _ => runs.push(run),
+                }
             }
         }
     }
+    stop.add_read(&read);
     if from == Keep::Oldest {
         runs.reverse();
     }

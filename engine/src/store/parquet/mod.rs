@@ -24,6 +24,7 @@ mod plan;
 mod query;
 mod scan;
 mod schema;
+mod stats;
 mod status;
 mod tally;
 #[cfg(test)]
@@ -43,12 +44,13 @@ use std::time::{Duration, Instant};
 use record::{Batch, Filter, Id, Timestamp};
 
 pub use self::compact::CompactError;
-pub use self::copy::Copied;
+pub use self::copy::{Copied, CopyError};
 use self::disk::Steps;
 use self::file::DataFile;
 use self::manifest::{Manifest, ManifestError};
 use self::memory::Memory;
 use self::query::Snapshot;
+pub use self::stats::{FAILURES, Question, Totals};
 pub use self::status::{Report, Status};
 use super::{ContextRows, Counts, FacetField, Facets, Histogram, Page, Position, QueryError, Reader, RowBuf, Stop};
 use crate::queue::LogPosition;
@@ -66,6 +68,8 @@ pub struct Options {
     pub retain: Option<Duration>,
     /// Files may take this much; the oldest go first.
     pub retain_bytes: Option<u64>,
+    /// What one query may gather before it is refused.
+    pub query_bytes_max: usize,
     /// A metadata key gets a column where so many of its values are of one kind. Odd ones stay in the JSON: with too many
     /// of them, a filter reads both.
     fitting_percent: usize,
@@ -81,6 +85,7 @@ impl Default for Options {
             flush_after: Duration::from_secs(300),
             retain: None,
             retain_bytes: None,
+            query_bytes_max: 64 << 20,
             fitting_percent: 90,
             steps: Steps::default(),
         }
@@ -113,12 +118,19 @@ pub enum StoreError {
     Unreadable { path: PathBuf, error: QueryError },
 }
 
+/// Why memory will have no room soon: what leaves it cannot be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoRoom {
+    DiskFull,
+    Failed(String),
+}
+
 /// Called with a shard of the log and the position up to which files now hold everything.
 type OnCovered = Box<dyn Fn(u16, LogPosition) + Send + Sync>;
 
 pub struct ParquetStore {
     shared: Arc<Shared>,
-    /// The flush, and compaction with retention.
+    /// The flush, and two for compaction with retention.
     threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
 }
 
@@ -142,6 +154,7 @@ struct Shared {
     /// Held by whoever changes the files, from reading the manifest to swapping the file list.
     commit: Mutex<()>,
     report: Report,
+    counts: stats::Counts,
 }
 
 struct State {
@@ -164,11 +177,14 @@ struct State {
     failed_flushes: u64,
     /// What the last compaction or retention failed of.
     tidy_failure: Option<String>,
-    compactions: u64,
-    compacted_rows: u64,
-    expired_rows: u64,
     /// What the last flush failed of; `None` once one has gone well.
     failure: Option<String>,
+}
+
+/// Up to where the files in `dir` hold each shard's log, as its manifest says; nothing, where there is none.
+pub fn covered(dir: &Path) -> Result<Covered, StoreError> {
+    let read = Manifest::read(dir).map_err(|error| StoreError::Manifest { path: dir.to_owned(), error })?;
+    Ok(read.map(|manifest| manifest.covered).unwrap_or_default())
 }
 
 impl ParquetStore {
@@ -198,9 +214,6 @@ impl ParquetStore {
                 flushes: 0,
                 failed_flushes: 0,
                 tidy_failure: None,
-                compactions: 0,
-                compacted_rows: 0,
-                expired_rows: 0,
                 failure: None,
             }),
             wake: Condvar::new(),
@@ -212,10 +225,11 @@ impl ParquetStore {
             on_covered: Mutex::new(None),
             commit: Mutex::new(()),
             report,
+            counts: stats::Counts::default(),
         });
         let store = Arc::new(ParquetStore { shared: shared.clone(), threads: Mutex::default() });
         lock(&store.threads).push(worker::start(shared.clone()).map_err(io_error)?);
-        lock(&store.threads).push(tidy::start(shared).map_err(io_error)?);
+        lock(&store.threads).extend(tidy::start(&shared).map_err(io_error)?);
         Ok((store, covered))
     }
 
@@ -250,13 +264,18 @@ impl ParquetStore {
         self.memory_bytes() < self.shared.options.memory_bytes_max
     }
 
-    /// Waits until ingestion may go on. Any runtime's task may wait here, and be dropped while it waits.
-    pub async fn wait_for_room(&self) {
+    /// Waits until ingestion may go on, or files cannot be written, so that waiting is of no use. Any runtime's task may
+    /// wait here, and be dropped while it waits.
+    pub async fn wait_for_room(&self) -> Result<(), NoRoom> {
         loop {
             let mut room = std::pin::pin!(self.shared.room.notified());
             room.as_mut().enable();
             if self.has_room() {
-                return;
+                return Ok(());
+            }
+            if let Some(failure) = lock(&self.shared.state).failure.clone() {
+                let is_full = failure.contains("No space left") || failure.contains("quota exceeded");
+                return Err(if is_full { NoRoom::DiskFull } else { NoRoom::Failed(failure) });
             }
             room.await;
         }
@@ -338,8 +357,24 @@ impl ParquetStore {
     }
 
     fn snapshot(&self) -> Snapshot {
+        let Options { query_bytes_max, .. } = self.shared.options;
+        // What is older is no longer shown, wherever it still is: see `tidy`.
+        let oldest = self.oldest_kept(tidy::now());
         let state = lock(&self.shared.state);
-        Snapshot { chunks: state.memory.share(), files: state.files.clone() }
+        Snapshot { chunks: state.memory.share(), files: state.files.clone(), oldest, bytes_max: query_bytes_max }
+    }
+
+    /// Answers a question, and counts it.
+    fn answer<T>(
+        &self,
+        question: Question,
+        stop: &Stop,
+        answer: impl FnOnce(&Snapshot) -> Result<T, QueryError>,
+    ) -> Result<T, QueryError> {
+        let began = Instant::now();
+        let answer = answer(&self.snapshot());
+        self.shared.counts.asked(question, began.elapsed(), stop, &answer);
+        answer
     }
 }
 
@@ -356,30 +391,32 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Reader for ParquetStore {
     fn page(&self, filter: &Filter, limit: usize, start: Option<Position>, stop: &Stop) -> Result<Page, QueryError> {
-        self.snapshot().page(filter, limit, start, stop)
+        self.answer(Question::Page, stop, |snapshot| snapshot.page(filter, limit, start, stop))
     }
 
     fn get(&self, id: Id, stop: &Stop) -> Result<Option<RowBuf>, QueryError> {
-        self.snapshot().get(id, stop)
+        self.answer(Question::Record, stop, |snapshot| snapshot.get(id, stop))
     }
 
     fn context(&self, id: Id, before: usize, after: usize, stop: &Stop) -> Result<Option<ContextRows>, QueryError> {
-        self.snapshot().context(id, before, after, stop)
+        self.answer(Question::Context, stop, |snapshot| snapshot.context(id, before, after, stop))
     }
 
     fn export(&self, filter: &Filter, stop: &Stop, sink: &mut dyn FnMut(&RowBuf) -> bool) -> Result<(), QueryError> {
-        export::export(&self.snapshot(), filter, stop, sink)
+        self.answer(Question::Export, stop, |snapshot| export::export(snapshot, filter, stop, sink))
     }
 
     fn counts(&self, filter: &Filter, stop: &Stop) -> Result<Counts, QueryError> {
-        aggregate::counts(&self.snapshot(), filter, stop)
+        self.answer(Question::Counts, stop, |snapshot| aggregate::counts(snapshot, filter, stop))
     }
 
     fn histogram(&self, filter: &Filter, interval_seconds: Option<u64>, stop: &Stop) -> Result<Histogram, QueryError> {
-        aggregate::histogram(&self.snapshot(), filter, interval_seconds, stop)
+        self.answer(Question::Histogram, stop, |snapshot| {
+            aggregate::histogram(snapshot, filter, interval_seconds, stop)
+        })
     }
 
     fn facets(&self, filter: &Filter, field: &FacetField, limit: usize, stop: &Stop) -> Result<Facets, QueryError> {
-        aggregate::facets(&self.snapshot(), filter, field, limit, stop)
+        self.answer(Question::Facets, stop, |snapshot| aggregate::facets(snapshot, filter, field, limit, stop))
     }
 }

@@ -7,9 +7,6 @@ use record::{Id, Row, Timestamp};
 
 use crate::store::{QueryError, RowBuf};
 
-/// Rows of one page may take this much memory: 10,000 records of ordinary size ten times over.
-const PAGE_BYTES_MAX: usize = 64 << 20;
-
 /// Which rows stay when there are too many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
@@ -22,13 +19,15 @@ pub struct Nearest {
     keep: Keep,
     limit: usize,
     bytes: usize,
+    /// What the rows may take together.
+    bytes_max: usize,
     /// On top the one that goes first.
     rows: BinaryHeap<Reverse<(u128, Vec<u8>)>>,
 }
 
 impl Nearest {
-    pub fn new(keep: Keep, limit: usize) -> Nearest {
-        Nearest { keep, limit, bytes: 0, rows: BinaryHeap::new() }
+    pub fn new(keep: Keep, limit: usize, bytes_max: usize) -> Nearest {
+        Nearest { keep, limit, bytes: 0, bytes_max, rows: BinaryHeap::new() }
     }
 
     pub fn keep(&self) -> Keep {
@@ -41,7 +40,7 @@ impl Nearest {
 
     /// One that keeps the same, with nothing in it.
     pub fn empty(&self) -> Nearest {
-        Nearest::new(self.keep, self.limit)
+        Nearest::new(self.keep, self.limit, self.bytes_max)
     }
 
     /// Whether a row with this id would stay.
@@ -81,8 +80,8 @@ impl Nearest {
             self.bytes -= dropped.len();
         }
         self.bytes += row.len();
-        if self.bytes > PAGE_BYTES_MAX {
-            return Err(QueryError::Memory { bytes: PAGE_BYTES_MAX });
+        if self.bytes > self.bytes_max {
+            return Err(QueryError::Memory { bytes: self.bytes_max });
         }
         self.rows.push(Reverse((rank, row)));
         Ok(())

@@ -53,15 +53,9 @@ impl Run {
 
 /// The wanted rows of `run`: its ranges, narrowed.
 pub fn select(file: &DataFile, run: &Run, wanted: &Wanted, stop: &Stop) -> Result<Vec<Range<usize>>, QueryError> {
-    let mut cheap = if run.enclosed { ColumnSet::default() } else { ColumnSet::ID };
-    for (column, asked) in [
-        (LEVEL, wanted.levels.is_some()),
-        (SOURCE, wanted.source.is_some()),
-        (APPLICATION, wanted.application.is_some()),
-    ] {
-        if asked {
-            cheap = cheap.with(column);
-        }
+    let mut cheap = list_columns(wanted);
+    if !run.enclosed {
+        cheap = cheap.and(ColumnSet::ID);
     }
     let mut ranges = run.ranges.clone();
     if !cheap.is_empty() {
@@ -69,14 +63,7 @@ pub fn select(file: &DataFile, run: &Run, wanted: &Wanted, stop: &Stop) -> Resul
             if !run.enclosed {
                 keep.retain(&|row| wanted.holds(view.row(row).id()));
             }
-            if let (Some(levels), Some(column)) = (wanted.levels, view.levels()) {
-                keep.retain_keys(column.keys(), &column.passing(|level| levels.contains(level_of(level.as_bytes()))));
-            }
-            for (list, column) in [(&wanted.source, view.sources()), (&wanted.application, view.applications())] {
-                if let (Some(list), Some(column)) = (list, column) {
-                    keep.retain_keys(column.keys(), &column.passing(|value| list.iter().any(|wanted| wanted == value)));
-                }
-            }
+            keep.retain_listed(view, wanted);
         })?;
     }
     if !wanted.expr.is_everything() && !ranges.is_empty() {
@@ -90,12 +77,58 @@ pub fn select(file: &DataFile, run: &Run, wanted: &Wanted, stop: &Stop) -> Resul
     Ok(ranges)
 }
 
+/// The columns of which a filter lists what it wants.
+fn list_columns(wanted: &Wanted) -> ColumnSet {
+    let mut columns = ColumnSet::default();
+    for (column, asked) in [
+        (LEVEL, wanted.levels.is_some()),
+        (SOURCE, wanted.source.is_some()),
+        (APPLICATION, wanted.application.is_some()),
+    ] {
+        if asked {
+            columns = columns.with(column);
+        }
+    }
+    columns
+}
+
+/// Hands on the wanted rows of `run`, one by one, in a single pass: for a run within all bounds and a filter that only
+/// lists levels, sources and applications, where `columns` are no dearer to read than these.
+pub fn read_listed(
+    file: &DataFile,
+    run: &Run,
+    wanted: &Wanted,
+    columns: ColumnSet,
+    stop: &Stop,
+    visit: &mut dyn FnMut(&ViewRow<'_>),
+) -> Result<(), QueryError> {
+    let columns = columns.and(list_columns(wanted));
+    read_joined(file, run.group, &run.ranges, &join(&run.ranges, columns), columns, &mut |_, view, mut keep| {
+        stop.check()?;
+        keep.retain_listed(view, wanted);
+        keep.runs().flatten().for_each(|row| visit(&view.row(row)));
+        Ok(())
+    })
+}
+
 /// Which rows of a view stay: 1 for those that do.
 pub struct Keep(Vec<u8>);
 
 impl Keep {
     fn retain(&mut self, passes: &dyn Fn(usize) -> bool) {
         self.0.iter_mut().enumerate().for_each(|(row, keep)| *keep = u8::from(*keep == 1 && passes(row)));
+    }
+
+    /// Keeps the rows of the levels, sources and applications that are listed.
+    fn retain_listed(&mut self, view: &View<'_>, wanted: &Wanted) {
+        if let (Some(levels), Some(column)) = (wanted.levels, view.levels()) {
+            self.retain_keys(column.keys(), &column.passing(|level| levels.contains(level_of(level.as_bytes()))));
+        }
+        for (list, column) in [(&wanted.source, view.sources()), (&wanted.application, view.applications())] {
+            if let (Some(list), Some(column)) = (list, column) {
+                self.retain_keys(column.keys(), &column.passing(|value| list.iter().any(|wanted| wanted == value)));
+            }
+        }
     }
 
     /// Keeps the rows whose key is that of a value that passes.

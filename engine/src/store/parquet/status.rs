@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ParquetStore, lock};
+use super::{ParquetStore, Totals, lock};
 
 /// How the store is doing.
 #[derive(Clone, Debug, Default)]
@@ -14,11 +14,8 @@ pub struct Status {
     pub file_bytes: u64,
     pub flushes: u64,
     pub failed_flushes: u64,
-    pub compactions: u64,
-    /// Rows that compaction has written anew, each time counted.
-    pub compacted_rows: u64,
-    /// Rows that retention has taken away.
-    pub expired_rows: u64,
+    /// Whether files are being compacted now.
+    pub is_compacting: bool,
     /// How long the oldest row in memory has waited for a file.
     pub oldest: Duration,
     /// What the last flush failed of. Queries go on, and it is tried again.
@@ -46,9 +43,16 @@ impl Report {
 }
 
 impl ParquetStore {
+    /// What the store has done since it was opened.
+    pub fn totals(&self) -> Totals {
+        self.shared.counts.totals()
+    }
+
     pub fn status(&self) -> Status {
+        let is_compacting = lock(&self.shared.compaction).is_some();
         let state = lock(&self.shared.state);
         Status {
+            is_compacting,
             memory_rows: state.memory.rows(),
             memory_bytes: state.memory.bytes(),
             files: state.files.len(),
@@ -56,9 +60,6 @@ impl ParquetStore {
             file_bytes: state.files.iter().map(|file| file.entry.bytes).sum(),
             flushes: state.flushes,
             failed_flushes: state.failed_flushes,
-            compactions: state.compactions,
-            compacted_rows: state.compacted_rows,
-            expired_rows: state.expired_rows,
             oldest: state.oldest.map_or(Duration::ZERO, |oldest| oldest.elapsed()),
             failure: state.failure.clone(),
             tidy_failure: state.tidy_failure.clone(),

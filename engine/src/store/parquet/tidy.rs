@@ -1,22 +1,33 @@
-//! The second background thread: compaction and retention. It runs at the lowest priority, since nothing waits for it.
+//! Compaction and retention, on a thread of the lowest priority, since nothing waits for it. On a machine that is busy
+//! without a pause that thread gets next to nothing, while files come in: once too many wait, a second thread, which may
+//! claim as much as the flush does, goes on in its place. (A thread may always lower its priority, but not raise it.)
+//!
+//! Retention lets whole files go, once all of their rows are too old; days have files of their own, so that this is whole
+//! days at a time. Rows that are too old in a file with younger ones are not shown any more (a snapshot knows the oldest
+//! time that is kept), and go when the file is written anew.
 
 use std::io;
 use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use record::Timestamp;
 
-use super::compact::{CompactError, compact};
+use super::compact::{CompactError, Plan, Written, compact};
 use super::file::DataFile;
 use super::manifest;
 use super::plan::{self, Candidate};
+use super::stats::Compacted;
 use super::worker::Change;
 use super::{Options, Shared, lock};
 use crate::store::{QueryError, Stop};
 
-/// How much everything else is preferred, as with nice(1).
+/// How much everything else is preferred, as with nice(1)…
 const NICENESS: i32 = 15;
+/// …and where too much waits: as the flush.
+const NICENESS_BEHIND: i32 = 5;
+/// Files of the flush that wait: every query looks into each, and they have no page filters.
+const FILES_WAITING_MAX: usize = 48;
 /// How often it looks whether something has become due with time alone.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// After a failure it waits this long: for a disk to get room, and since a damaged file does not mend itself.
@@ -24,18 +35,46 @@ const RETRY_AFTER: Duration = Duration::from_secs(60);
 /// A compaction that takes longer is given up, and what it chose left as it is until the next.
 const COMPACTION_MAX: Duration = Duration::from_secs(3600);
 
-/// Starts the thread; it ends when the store closes.
-pub fn start(store: Arc<Shared>) -> io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name("store-tidy".to_owned()).spawn(move || {
-        // On Linux this is the calling thread's own niceness. Without it the work is done all the same.
-        let _ = rustix::process::setpriority_process(None, NICENESS);
-        run(&store);
-    })
+/// Which of the two threads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pace {
+    Calm,
+    Behind,
 }
 
-fn run(store: &Shared) {
+/// Starts the threads; they end when the store closes.
+pub fn start(store: &Arc<Shared>) -> io::Result<Vec<JoinHandle<()>>> {
+    let start = |pace, name: &str, niceness| {
+        let store = store.clone();
+        std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            // On Linux this is the calling thread's own niceness. Without it the work is done all the same.
+            let _ = rustix::process::setpriority_process(None, niceness);
+            run(&store, pace);
+        })
+    };
+    Ok(vec![start(Pace::Calm, "store-tidy", NICENESS)?, start(Pace::Behind, "store-behind", NICENESS_BEHIND)?])
+}
+
+fn run(store: &Shared, pace: Pace) {
+    let mut has_worked = false;
     loop {
+        {
+            let state = lock(&store.state);
+            if state.closing {
+                return;
+            }
+            let waiting = state.files.iter().filter(|file| file.entry.generation == 0).count();
+            if (waiting > FILES_WAITING_MAX) != (pace == Pace::Behind) {
+                // It is the other's turn: a flush wakes both, and so does whoever lays down the work.
+                if std::mem::take(&mut has_worked) {
+                    store.tidy.notify_all();
+                }
+                drop(store.tidy.wait_timeout(state, LOOK_EVERY).unwrap_or_else(PoisonError::into_inner));
+                continue;
+            }
+        }
         let done = store.tidy_once(now());
+        has_worked = true;
         let mut state = lock(&store.state);
         if state.closing {
             return;
@@ -97,20 +136,37 @@ impl Shared {
         if lock(&self.state).closing {
             stop.cancel();
         }
+        let began = Instant::now();
+        let compacted = self.compact_until(files, &stop);
+        *lock(&self.compaction) = None;
+        match &compacted {
+            Ok(done) => self.counts.compacted(Compacted { took: began.elapsed(), ..*done }),
+            // A store that closes has not failed.
+            Err(CompactError::Read(QueryError::Cancelled)) => {}
+            Err(_) => self.counts.compaction_failed(began.elapsed()),
+        }
+        compacted.map(|_| ())
+    }
+
+    fn compact_until(&self, files: &[Arc<DataFile>], stop: &Stop) -> Result<Compacted, CompactError> {
         let mut next_name = || manifest::file_name(self.next_file());
         let Options { fitting_percent, steps, .. } = &self.options;
-        let written = compact(&self.dir, files, &mut next_name, *fitting_percent, &stop, steps);
-        *lock(&self.compaction) = None;
+        let plan = Plan { oldest: self.options.oldest_kept(now()), fitting_percent: *fitting_percent, steps };
+        let Written { entries, expired_rows } = compact(&self.dir, files, &mut next_name, &plan, stop)?;
         let mut added = Vec::new();
-        for entry in written? {
+        for entry in entries {
             added.push(Arc::new(DataFile::open(&self.dir, entry).map_err(super::writer::WriteError::from)?));
         }
-        let rows = files.iter().map(|file| file.entry.rows).sum::<u64>();
+        let done = Compacted {
+            rows: files.iter().map(|file| file.entry.rows).sum(),
+            expired_rows,
+            files: files.len() as u64,
+            bytes_read: files.iter().map(|file| file.entry.bytes).sum(),
+            bytes_written: added.iter().map(|file| file.entry.bytes).sum(),
+            took: Duration::ZERO,
+        };
         self.commit(Change { added, removed: files, covered: None, chunks: 0 })?;
-        let mut state = lock(&self.state);
-        state.compactions += 1;
-        state.compacted_rows += rows;
-        Ok(())
+        Ok(done)
     }
 
     /// Lets go of what is older, or more, than is to be kept.
@@ -126,9 +182,10 @@ impl Shared {
             return Ok(());
         }
         let rows = gone.iter().map(|file| file.entry.rows).sum::<u64>();
+        let bytes = gone.iter().map(|file| file.entry.bytes).sum();
         self.commit(Change { added: Vec::new(), removed: &gone, covered: None, chunks: 0 })?;
         tracing::info!("retention: {rows} records in {} files are no longer kept", gone.len());
-        lock(&self.state).expired_rows += rows;
+        self.counts.expired(gone.len() as u64, rows, bytes);
         Ok(())
     }
 }

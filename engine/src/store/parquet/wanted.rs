@@ -63,6 +63,13 @@ impl Wanted {
         Wanted { low, high, levels, source, application, expr, matcher, expr_matcher }
     }
 
+    /// The same, but nothing older than `oldest`.
+    #[must_use]
+    pub fn since(mut self, oldest: Option<Timestamp>) -> Wanted {
+        self.low = self.low.max(oldest.map_or(Id::MIN, |oldest| Id::new(oldest, 0, 0)));
+        self
+    }
+
     /// Whether rows from `first` to `last` may be wanted, going by their time.
     pub fn overlaps(&self, first: Timestamp, last: Timestamp) -> bool {
         Id::new(last, u64::MAX, u32::MAX) >= self.low && self.high.is_none_or(|high| Id::new(first, 0, 0) < high)
@@ -80,6 +87,11 @@ impl Wanted {
     /// The time within which everything lies that may be wanted.
     pub fn span(&self) -> (Timestamp, Timestamp) {
         (self.low.timestamp(), self.high.map_or(Timestamp::MAX, |high| high.timestamp()))
+    }
+
+    /// Whether there is a time from which on nothing is wanted.
+    pub fn has_end(&self) -> bool {
+        self.high.is_some()
     }
 
     pub fn matches(&self, row: &impl Columns) -> bool {
@@ -114,6 +126,12 @@ impl Wanted {
     pub fn levels_only(&self) -> Option<LevelSet> {
         let others = self.source.is_some() || self.application.is_some() || !self.expr.is_everything();
         (!others).then(|| self.levels.unwrap_or(LevelSet::ALL))
+    }
+
+    /// The levels and sources that are asked for, when nothing but these and time is: counts kept by minute then answer.
+    pub fn levels_and_sources_only(&self) -> Option<(LevelSet, Option<&[String]>)> {
+        let others = self.application.is_some() || !self.expr.is_everything();
+        (!others).then(|| (self.levels.unwrap_or(LevelSet::ALL), self.source.as_deref()))
     }
 
     /// Whether a file may hold a wanted row, going by what is kept of it.

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use record::{Batch, Id};
+use tokio_postgres::Client;
 
 use super::error::{Fault, PostgresError};
 use super::session::{OURS, Session};
@@ -22,15 +23,20 @@ const BLOCKERS: &str = "
     FROM pg_stat_activity WHERE pid = ANY (pg_blocking_pids($1))";
 
 /// Ends the sessions that the server process `waiting` waits for, where they are ours and have been in their
-/// transaction for longer than `claim_after`, or were given up by this very writer. How many it ended.
+/// transaction for longer than `claim_after`, or were given up by this very writer. How many it ended. The connection
+/// `watch` is made as needed.
 pub(super) async fn terminate(
     target: &Target,
+    watch: &mut Option<Client>,
     name: &str,
     waiting: i32,
     claim_after: Duration,
     abandoned: &[i32],
 ) -> Result<u64, PostgresError> {
-    let client = target.connect(&format!("{name}/watch")).await?;
+    let client = match watch.take().filter(|client| !client.is_closed()) {
+        Some(client) => client,
+        None => target.connect(&format!("{name}/watch")).await?,
+    };
     let mut ended = 0;
     for row in client.query(BLOCKERS, &[&waiting]).await? {
         let (pid, application, seconds): (i32, String, f64) = (row.get(0), row.get(1), row.get(2));
@@ -39,7 +45,7 @@ pub(super) async fn terminate(
         if is_ours && (is_given_up || seconds > claim_after.as_secs_f64()) {
             // It may have moved on since: only the transaction that was seen is ended.
             let asked = "SELECT count(*) FILTER (WHERE pg_terminate_backend(pid)) FROM pg_stat_activity
-                WHERE pid = $1 AND application_name = $2 AND extract(epoch FROM now() - xact_start) >= $3";
+                WHERE pid = $1 AND application_name = $2 AND extract(epoch FROM now() - xact_start)::float8 >= $3::float8";
             let row = client.query_one(asked, &[&pid, &application, &seconds]).await?;
             if row.get::<_, i64>(0) > 0 {
                 tracing::warn!("ended the session {pid} of {application}: it had held a batch for {seconds:.0} s");
@@ -47,6 +53,7 @@ pub(super) async fn terminate(
             }
         }
     }
+    *watch = Some(client);
     Ok(ended)
 }
 

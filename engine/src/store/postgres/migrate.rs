@@ -59,6 +59,8 @@ pub async fn migrate(target: &Target) -> Result<Migrated, PostgresError> {
         Trigrams::Installable => install_trigrams(&client).await,
         Trigrams::Missing => false,
     };
+    // Whoever may make tables, or found them made, may still lack what storing needs.
+    found::inspect(&client).await?.for_writing()?;
     Ok(Migrated { from, to: SCHEMA_VERSION, trigrams })
 }
 

@@ -7,7 +7,7 @@ use tokio_postgres::{Client, Statement};
 use super::error::PostgresError;
 use super::found;
 use super::partitions::Partitions;
-use super::target::Target;
+use super::target::{Target, shorten};
 
 /// A role or a database may have defaults that would break what a transaction here promises:
 /// `synchronous_commit = off` above all, under which a COMMIT that was answered can be lost in a crash.
@@ -82,7 +82,7 @@ pub(super) fn application_name(name: &str) -> String {
         .filter(|char| *char != '/' && char.is_ascii_graphic())
         .take(HOST_CHARS_MAX)
         .collect();
-    format!("{OURS}{host}/{}/{name}", std::process::id())
+    shorten(&format!("{OURS}{host}/{}/{name}", std::process::id())).to_owned()
 }
 
 /// What the names of all sessions of all processes begin with.

@@ -141,7 +141,8 @@ impl std::fmt::Debug for Target {
     }
 }
 
-fn shorten(name: &str) -> &str {
+/// What Postgres will keep of an application's name.
+pub(super) fn shorten(name: &str) -> &str {
     let mut end = name.len().min(APPLICATION_NAME_BYTES_MAX);
     while !name.is_char_boundary(end) {
         end -= 1;

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use record::{Batch, Id};
+use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
 
 use super::counters::{Counters, add};
@@ -38,6 +39,10 @@ const TRIES_MAX: u32 = 4;
 const RETRY_AFTER: Duration = Duration::from_millis(50);
 /// A rollback that takes longer is left to the server: the connection is closed.
 const ROLLBACK_MAX: Duration = Duration::from_secs(2);
+
+/// Batches whose COMMIT had no answer, and that nobody delivered here again: another writer had them. All that is lost
+/// with them is a count.
+const IN_DOUBT_MAX: usize = 10_000;
 
 #[derive(Clone, Debug)]
 pub struct WriterOptions {
@@ -112,6 +117,8 @@ pub struct Writer {
     session: Option<Session>,
     /// Batches whose COMMIT had no answer: if they turn out to be known, it was we who stored them.
     in_doubt: HashSet<Id>,
+    /// Asks whom the session waits for; there while it has to wait.
+    watch: Option<Client>,
     /// Server processes of sessions that were given up in the middle of a transaction.
     abandoned: Vec<i32>,
 }
@@ -154,6 +161,7 @@ impl Writer {
             counters,
             session: None,
             in_doubt: HashSet::new(),
+            watch: None,
             abandoned: Vec::new(),
         }
     }
@@ -321,6 +329,9 @@ impl Writer {
             }
         }
         // From here on until it is answered, nobody knows.
+        if self.in_doubt.len() > IN_DOUBT_MAX {
+            self.in_doubt.clear();
+        }
         self.in_doubt.extend(&claimed);
         let committed = session.commit().await;
         if committed.as_ref().err().is_none_or(|error| error.as_db_error().is_some() && Fault::of(error) != Fault::Lost)
@@ -333,31 +344,33 @@ impl Writer {
         Ok(stored)
     }
 
-    /// The ids that are new, theirs now until the transaction ends.
-    async fn claim(&self, session: &Session, group: &[&Batch]) -> Result<HashSet<Id>, Trouble> {
+    /// The ids that are new, ours now until the transaction ends.
+    async fn claim(&mut self, session: &Session, group: &[&Batch]) -> Result<HashSet<Id>, Trouble> {
         let parts: Vec<i16> = group.iter().map(|batch| batch.header().part).collect();
         let ids: Vec<Uuid> = group.iter().map(|batch| Uuid(batch.id())).collect();
         let parameters: [&(dyn ToSql + Sync); 2] = [&parts, &ids];
         let mut claim = std::pin::pin!(session.client.query(&session.claim, &parameters));
         let rows = tokio::select! {
-            rows = &mut claim => rows,
+            rows = &mut claim => {
+                self.watch = None;
+                rows
+            }
             () = tokio::time::sleep(self.options.lock_timeout / 2) => {
-                let freed = self.free(session.pid);
                 // The wait goes on meanwhile, and ends as soon as the holder is gone.
-                let (rows, ()) = tokio::join!(claim, freed);
+                let (rows, ()) = tokio::join!(claim, self.free(session.pid));
                 rows
             }
         };
         Ok(rows?.iter().map(|row| row.get::<_, Uuid>(0).0).collect())
     }
 
-    /// Ends whoever keeps us waiting, if it is one of ours and will not do so itself.
-    async fn free(&self, pid: i32) {
-        let looking = holder::terminate(&self.target, &self.name, pid, self.options.claim_after, &self.abandoned);
-        match tokio::time::timeout(self.options.lock_timeout / 2, looking).await {
-            Ok(Ok(ended)) => add(&self.counters.terminated_holders, ended),
-            Ok(Err(error)) => self.counters.failed(error.text()),
-            Err(_) => {}
+    /// Ends whoever keeps us waiting, if it is one of ours and will not do so itself. Should the connection for it come too
+    /// late, it is there the next time.
+    async fn free(&mut self, pid: i32) {
+        let Writer { target, name, options, watch, abandoned, .. } = self;
+        match holder::terminate(target, watch, name, pid, options.claim_after, abandoned).await {
+            Ok(ended) => add(&self.counters.terminated_holders, ended),
+            Err(error) => self.counters.failed(error.text()),
         }
     }
 

@@ -29,6 +29,11 @@ impl Writer {
         Writer { batches: Batches::new(), previous: LogPosition::default(), starts: Vec::new() }
     }
 
+    /// Where the last group ended.
+    pub fn previous(&self) -> LogPosition {
+        self.previous
+    }
+
     pub fn segment(&mut self, number: u64, groups: &[&[usize]]) -> Vec<u8> {
         let mut bytes = vec![0; START];
         SegmentHeader { segment: number, shard: 3 }.write(&mut bytes);
@@ -55,7 +60,13 @@ fn folder(files: &[(&str, &[u8])]) -> TempDir {
 }
 
 fn worst(dir: &Path) -> Severity {
-    check(dir).expect("readable").iter().map(|finding| finding.severity).max().unwrap_or(Severity::Fine)
+    worst_behind(dir, LogPosition::default())
+}
+
+/// With files that hold the log up to there.
+fn worst_behind(dir: &Path, covered: LogPosition) -> Severity {
+    let findings = check(dir, covered).expect("readable");
+    findings.iter().map(|finding| finding.severity).max().unwrap_or(Severity::Fine)
 }
 
 const ONE: &str = "0000000000000001.segment";
@@ -136,6 +147,16 @@ fn a_missing_segment_is_told_unless_the_store_has_it() {
     let covered = LogPosition { segment: 2, offset: lost.len() as u64 };
     let (recovery, found) = read_back(dir.path(), covered);
     assert_eq!((recovery.remarks.len(), numbers(&found)), (0, vec![2]));
+    assert_eq!(worst_behind(dir.path(), covered), Severity::Fine);
+    // The log begins behind what the store has: the same gap, with no segment before it.
+    std::fs::remove_file(dir.path().join(ONE)).expect("removed");
+    assert_eq!(worst_behind(dir.path(), LogPosition { segment: 1, offset: one.len() as u64 }), Severity::Lost);
+    assert_eq!(worst_behind(dir.path(), covered), Severity::Fine);
+    // And one that ends before: nothing is missed.
+    let end = LogPosition { segment: 3, offset: three.len() as u64 };
+    assert_eq!(worst_behind(dir.path(), end), Severity::Fine);
+    assert_eq!(worst_behind(dir.path(), LogPosition { offset: end.offset + 4096, ..end }), Severity::Remark);
+    assert_eq!(worst_behind(dir.path(), LogPosition { segment: 4, offset: 4096 }), Severity::Remark);
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! The contract of the filter, and that records come back as they went in: over memory only, files only, and both.
+//! The contract of the filter, and that records come back as they went in: over memory only, files only, both, and at
+//! each step of a flush and of a compaction.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -135,6 +136,50 @@ proptest! {
         for id in ids {
             let found = store.get(id, &stop()).unwrap().unwrap();
             prop_assert_eq!(found.rows().next().unwrap().id(), id);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_reading_agrees_at_each_step_of_a_change(
+        records in contract::records(60),
+        filters in proptest::collection::vec(contract::filter(), 1..4),
+        pieces in 1usize..5,
+        limit in 1usize..20,
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        // The store, for the steps, and how many of the records it has been given.
+        let seen: Arc<Mutex<Option<(Arc<ParquetStore>, usize)>>> = Arc::default();
+        let reached = Arc::new(Mutex::new(BTreeSet::new()));
+        let steps = Steps::new({
+            let (seen, reached, records, filters) = (seen.clone(), reached.clone(), records.clone(), filters.clone());
+            move |step| {
+                // Cloned, so that a failing check leaves no lock behind.
+                let Some((store, given)) = lock(&seen).clone() else { return Ok(()) };
+                lock(&reached).insert(step);
+                filters.iter().for_each(|filter| check_filter(&store, &records[..given], filter, limit));
+                Ok(())
+            }
+        });
+        // Nothing is due by itself: what is checked is what is asked for here.
+        let options = Options { steps, ..Options::new(1 << 30, 1 << 30, Duration::from_secs(3600)) };
+        let (store, _) = ParquetStore::open(dir.path(), options).unwrap();
+        let mut given = 0;
+        for piece in records.chunks(records.len().div_ceil(pieces).max(1)) {
+            insert(&store, piece);
+            given += piece.len();
+            *lock(&seen) = Some((store.clone(), given));
+            store.flush_now().unwrap();
+        }
+        store.compact_now().unwrap();
+        *lock(&seen) = None;
+        if !records.is_empty() {
+            for step in ["create a compacted file", "sync the manifest", "sync the folder of the manifest"] {
+                prop_assert!(lock(&reached).contains(step), "{}", step);
+            }
         }
     }
 }

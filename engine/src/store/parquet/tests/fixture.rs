@@ -1,6 +1,11 @@
-//! Files of older versions are read: `fixtures/store-1` was written by the first one: two files as
-//! compaction leaves them, one as the flush does. When the format changes, a further
-//! folder is added, and this one stays as it is.
+//! Files of older versions are read. Each folder of `fixtures` holds two files as compaction leaves them, and one as the
+//! flush does. When the format changes, a further folder is added (`cargo test -p engine write_fixture -- --ignored` writes
+//! one to `target/fixture`), and the others stay as they are.
+//!
+//! | folder | what is new in it |
+//! |---|---|
+//! | `store-1` | |
+//! | `store-2` | counts per source, minute and level in the footer |
 
 use super::*;
 
@@ -49,8 +54,7 @@ fn written(rows: &RowBuf, into: &mut Vec<String>) {
     }
 }
 
-#[test]
-fn files_of_the_first_version_are_read() {
+fn rows() -> RowBuf {
     let mut want = RowBuf::default();
     for (counter, (time, level, source, application, message, metadata)) in records().into_iter().enumerate() {
         let timestamp = Timestamp::clamped(START + time);
@@ -66,9 +70,20 @@ fn files_of_the_first_version_are_read() {
         row.write(&mut want.bytes);
         want.count += 1;
     }
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/store-1");
+    want
+}
+
+#[test]
+fn files_of_every_version_are_read() {
+    for (folder, cells) in [("store-1", false), ("store-2", true)] {
+        is_read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(folder), cells);
+    }
+}
+
+fn is_read(fixture: &Path, cells: bool) {
+    let want = rows();
     let dir = tempfile::tempdir().unwrap();
-    for entry in std::fs::read_dir(&fixture).unwrap() {
+    for entry in std::fs::read_dir(fixture).unwrap() {
         let entry = entry.unwrap();
         std::fs::copy(entry.path(), dir.path().join(entry.file_name())).unwrap();
     }
@@ -86,7 +101,37 @@ fn files_of_the_first_version_are_read() {
     assert_eq!(got, expected);
     let kinds: Vec<usize> = store.snapshot().files.iter().map(|file| file.typed().unwrap().len()).collect();
     assert_eq!(kinds, [2, 2, 0]);
-    for finding in super::super::fsck::check(&fixture).unwrap() {
+    let ticks = Filter {
+        source: Some(vec!["web-1".to_owned()]),
+        to: Some(Timestamp::clamped(START + 20 * 86_400_000_000)),
+        ..Filter::default()
+    };
+    let watched = stop();
+    assert_eq!(store.counts(&ticks, &watched).unwrap().total(), 22);
+    assert_eq!(watched.read().rows_read == 0, cells, "{}", fixture.display());
+    for finding in super::super::fsck::check(fixture).unwrap() {
         assert_eq!(finding.severity, crate::finding::Severity::Fine, "{finding:?}");
     }
+}
+
+#[test]
+#[ignore = "writes the next fixture"]
+fn write_fixture() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/fixture");
+    let _ = std::fs::remove_dir_all(&dir);
+    let (store, _) = open(&dir);
+    let rows = rows();
+    let encoded: Vec<&[u8]> = rows.rows().map(|row| row.as_bytes()).collect();
+    for (at, part) in [&encoded[..31], &encoded[31..]].into_iter().enumerate() {
+        let mut builder = BatchBuilder::new(16);
+        builder.append(&part.concat(), &mut IdSource::new(|| 3), Timestamp::MIN).unwrap();
+        store.insert(0, &[builder.seal().unwrap()], LogPosition { segment: 1, offset: at as u64 + 1 });
+        store.flush_now().unwrap();
+        if at == 0 {
+            store.compact_now().unwrap();
+        }
+    }
+    store.close();
+    drop(store);
+    std::fs::remove_file(dir.join("reserve")).unwrap();
 }

@@ -78,21 +78,40 @@ fn any_damage_to_a_file_is_found_and_set_aside() {
 
 #[test]
 fn a_copy_starts_as_a_store_of_its_own() {
+    let never = std::sync::atomic::AtomicBool::new(false);
     let (dir, parent) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let mut maker = fill(dir.path());
     let (store, _) = open(dir.path());
     let batch = maker.batch(200, |row| row as i64);
     maker.insert(&store, &batch);
     let to = parent.path().join("copy");
-    let copied = store.copy_to(&to).unwrap();
-    assert_eq!(copied.rows, maker.made.len() as u64);
-    assert!(store.copy_to(&to).is_err());
+    let copied = store.copy_to(&to, &never).unwrap();
+    assert_eq!((copied.rows, copied.linked), (maker.made.len() as u64, copied.files));
+    assert!(matches!(store.copy_to(&to, &never), Err(CopyError::NotEmpty { .. })));
+    assert_eq!((store.totals().copies, store.totals().copy_failures), (1, 1));
     let made = maker.made.clone();
     let batch = maker.batch(200, |row| row as i64);
     maker.insert(&store, &batch);
     store.compact_now().unwrap();
-    let (copy, covered) = open(&to);
-    assert!(covered.is_empty());
+    let (copy, covered) = open(&to.join("store"));
+    // Where the log goes on there: behind all that the files tell of.
+    assert!(covered[&0] > LogPosition::default());
     check(&copy, &made, 100);
     check(&store, &maker.made, 100);
+}
+
+#[test]
+fn a_copy_that_is_given_up_leaves_nothing_that_starts() {
+    let (dir, parent) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let maker = fill(dir.path());
+    let (store, _) = open(dir.path());
+    let to = parent.path().join("copy");
+    let stopped = std::sync::atomic::AtomicBool::new(true);
+    assert!(matches!(store.copy_to(&to, &stopped), Err(CopyError::Stopped)));
+    assert_eq!(std::fs::read_dir(&to).unwrap().count(), 0);
+    // As a kill half way leaves it: the next one clears that away.
+    std::fs::create_dir(to.join("store.new")).unwrap();
+    std::fs::write(to.join("store.new").join(manifest::file_name(0)), b"half").unwrap();
+    store.copy_to(&to, &std::sync::atomic::AtomicBool::new(false)).unwrap();
+    check(&open(&to.join("store")).0, &maker.made, 100);
 }

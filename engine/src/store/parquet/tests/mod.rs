@@ -4,6 +4,7 @@ mod compaction;
 mod contract;
 mod fixture;
 mod fsck;
+mod limits;
 
 use std::path::Path;
 use std::sync::Arc;

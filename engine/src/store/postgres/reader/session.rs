@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use deadpool_postgres::{Object, Pool, PoolError, Timeouts};
-use tokio_postgres::{CancelToken, RowStream};
+use tokio_postgres::{CancelToken, Client, RowStream};
 
 use super::failure::Failure;
 use crate::store::postgres::sql::Sql;
@@ -56,6 +56,11 @@ impl Session {
     pub async fn stream(&self, sql: Sql) -> Result<Pin<Box<RowStream>>, Failure> {
         let (text, values) = sql.into_parts();
         Ok(Box::pin(self.connection()?.query_typed_raw(&text, values).await?))
+    }
+
+    /// For a query of few rows, asked in this transaction.
+    pub fn client(&self) -> Result<&Client, Failure> {
+        Ok(self.connection()?)
     }
 
     /// Notes that so many partitions have been read, and lets go of their locks when they are many: else a walk over

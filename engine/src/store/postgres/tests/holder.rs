@@ -41,7 +41,7 @@ fn a_stopped_worker_does_not_hold_up_the_others() {
 
     // Later it is ended.
     std::thread::sleep(Duration::from_secs(3));
-    let stored = bed.store(&mut writer, &batches).unwrap();
+    let stored = bed.store_at_last(&mut writer, &batches);
     assert_eq!(stored, Stored { rows: 20, batches: 1, known: 7, dead: 0 });
     assert_eq!(bed.counters.terminated_holders.load(Ordering::Relaxed), 1);
     bed.assert_rows(160);

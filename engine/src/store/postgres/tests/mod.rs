@@ -68,6 +68,18 @@ impl Bed {
         self.run(writer.store(batches))
     }
 
+    /// As a queue does: the same again until it is taken.
+    fn store_at_last(&self, writer: &mut Writer, batches: &[Batch]) -> Stored {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            match self.store(writer, batches) {
+                Ok(stored) => return stored,
+                Err(StoreError::Refused(text)) => panic!("{text}"),
+                Err(error) => assert!(Instant::now() < deadline, "{error}"),
+            }
+        }
+    }
+
     fn sql(&self, sql: &str) -> String {
         self.server.sql(sql)
     }

@@ -1,140 +1,33 @@
-//! The load: one thread, sockets that are never waited for, requests that were made beforehand.
-//!
-//! Comes in: loads (how many connections, at what pace, until when) and viewers. Goes out: latencies, a timeline, and
-//! the ledger's marks. The loop of a request is one write, one read, the digits of its number and two looks at the
-//! clock; whatever else a measurement needs is done before or after.
-//!
-//! At a set rate a request's latency counts from the moment it was due, whether or not a connection was free for it, so
-//! that a server that stalls is charged for every request it kept waiting. In a closed loop it counts from the moment it
-//! was sent.
+//! The sockets of all loads, and the loop around them.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::TcpStream;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use hdrhistogram::Histogram;
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::fd::OwnedFd;
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
 
+use super::state::{Flight, State};
+use super::{Load, LoadError, Pace, Until, connect};
 use crate::answer::{self, Answer};
 use crate::ledger::Ledger;
 use crate::live::Viewer;
-use crate::prepared::Prepared;
+use crate::target::Answers;
 
 /// What one read may bring.
 const READ_BYTES: usize = 256 * 1024;
-/// Latencies are counted in µs, to three digits, up to an hour.
-const LATENCY_MAX_US: u64 = 3_600_000_000;
-const LATENCY_DIGITS: u8 = 3;
 /// Events taken from the kernel at a time.
 const EVENTS_MAX: usize = 256;
-/// A point of the timeline.
-const INTERVAL: Duration = Duration::from_secs(1);
 /// How long answers are waited for once everything has been sent.
-const ANSWERS_WAIT_MAX: Duration = Duration::from_secs(60);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const ANSWERS_WAIT_MAX: Duration = Duration::from_secs(60);
 /// Marks the timer among the events.
 const TIMER: u64 = u64::MAX;
 /// Viewers are numbered from here on.
 const VIEWERS: u64 = 1 << 32;
-
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    #[error("no connection to {authority}: {source}")]
-    Connect { authority: String, source: io::Error },
-    #[error("the server broke off: {0}")]
-    Broken(io::Error),
-    #[error("an answer cannot be read: {0}")]
-    Answer(String),
-    #[error("the server refuses a live tail: {0}")]
-    Tail(String),
-    #[error("no answer for {} s, with {waiting} requests waiting", ANSWERS_WAIT_MAX.as_secs())]
-    Silent { waiting: usize },
-    #[error("{0}")]
-    System(#[from] io::Error),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Pace {
-    /// The next request of a connection goes once its last is answered.
-    Closed,
-    /// Requests a second, whatever the answers do.
-    Open(f64),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Until {
-    Records(u64),
-    Time(Duration),
-    /// The first load of this run has ended.
-    OthersEnd,
-}
-
-/// One kind of request, on connections of its own.
-#[derive(Debug)]
-pub struct Load<'p> {
-    pub prepared: &'p mut Prepared,
-    pub connections: usize,
-    pub pace: Pace,
-    pub until: Until,
-    /// Requests that begin before this are sent and counted, and do not enter the figures.
-    pub warm_up: Duration,
-    /// The body of an answer tells how many records were taken; without it, all of them.
-    pub counts_accepted: bool,
-}
-
-#[derive(Debug, Clone)]
-pub struct Point {
-    pub records: u64,
-    pub p50_us: u64,
-    pub p99_us: u64,
-    pub max_us: u64,
-}
-
-/// What came of a load.
-#[derive(Debug)]
-pub struct Outcome {
-    pub latencies: Histogram<u64>,
-    pub timeline: Vec<Point>,
-    /// Records acknowledged after the warm-up, and in what time.
-    pub records: u64,
-    pub requests: u64,
-    pub time: Duration,
-    /// Answers by status, where they were not 2xx.
-    pub refusals: Vec<(u16, u64)>,
-    /// Requests that were due and had not been sent when the load ended: the rate was more than could be sent.
-    pub unsent: u64,
-}
-
-pub fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, LATENCY_MAX_US, LATENCY_DIGITS).expect("these bounds are sound")
-}
-
-/// Runs all loads at once until each has ended and everything is answered. On an error, what had come by then is in the
-/// outcomes as well.
-pub fn drive(
-    authority: &str,
-    loads: &mut [Load],
-    viewers: &mut [Viewer],
-    ledger: &mut Ledger,
-) -> (Vec<Outcome>, Result<(), LoadError>) {
-    let mut states: Vec<State> = loads.iter().map(State::new).collect();
-    let result =
-        Driver::new(authority, loads, viewers).and_then(|mut driver| driver.run(loads, &mut states, viewers, ledger));
-    (states.into_iter().map(State::finish).collect(), result)
-}
-
-/// A request under way.
-#[derive(Debug)]
-struct Flight {
-    began: Instant,
-    first: u64,
-    lines: usize,
-}
 
 struct Conn {
     stream: TcpStream,
@@ -147,139 +40,16 @@ struct Conn {
     incoming: Vec<u8>,
 }
 
-struct State {
-    began: Instant,
-    warm: Instant,
-    last: Instant,
-    due: u64,
-    idle: Vec<usize>,
-    sent: u64,
-    in_flight: usize,
-    ended: bool,
-    latencies: Histogram<u64>,
-    interval: Histogram<u64>,
-    interval_end: Instant,
-    interval_records: u64,
-    timeline: Vec<Point>,
-    records: u64,
-    requests: u64,
-    refusals: Vec<(u16, u64)>,
-    unsent: u64,
-}
-
-impl State {
-    fn new(load: &Load) -> State {
-        let now = Instant::now();
-        State {
-            began: now,
-            warm: now + load.warm_up,
-            last: now,
-            due: 0,
-            idle: Vec::new(),
-            sent: 0,
-            in_flight: 0,
-            ended: false,
-            latencies: histogram(),
-            interval: histogram(),
-            interval_end: now + INTERVAL,
-            interval_records: 0,
-            timeline: Vec::new(),
-            records: 0,
-            requests: 0,
-            refusals: Vec::new(),
-            unsent: 0,
-        }
-    }
-
-    fn start(&mut self, now: Instant, load: &Load) {
-        self.began = now;
-        self.warm = now + load.warm_up;
-        self.last = self.warm;
-        self.interval_end = now + INTERVAL;
-    }
-
-    /// When request number `due` is to be sent.
-    fn due_at(&self, rate: f64) -> Instant {
-        self.began + Duration::from_secs_f64(self.due as f64 / rate)
-    }
-
-    fn answered(&mut self, flight: &Flight, now: Instant, accepted: u64) {
-        while now >= self.interval_end {
-            self.close_interval();
-        }
-        let latency = (now.saturating_duration_since(flight.began).as_nanos() as u64).div_ceil(1000).max(1);
-        self.interval.saturating_record(latency);
-        self.interval_records += accepted;
-        if flight.began >= self.warm {
-            self.latencies.saturating_record(latency);
-            self.requests += 1;
-        }
-        if now >= self.warm {
-            self.records += accepted;
-            self.last = now;
-        }
-    }
-
-    fn close_interval(&mut self) {
-        self.timeline.push(Point {
-            records: self.interval_records,
-            p50_us: self.interval.value_at_quantile(0.5),
-            p99_us: self.interval.value_at_quantile(0.99),
-            max_us: self.interval.max(),
-        });
-        self.interval.reset();
-        self.interval_records = 0;
-        self.interval_end += INTERVAL;
-    }
-
-    fn refuse(&mut self, status: u16) {
-        match self.refusals.iter_mut().find(|(seen, _)| *seen == status) {
-            Some((_, count)) => *count += 1,
-            None => self.refusals.push((status, 1)),
-        }
-    }
-
-    fn finish(mut self) -> Outcome {
-        // The last second is seldom a whole one, and would look like a fall.
-        if self.interval_records > 0 && self.timeline.is_empty() {
-            self.close_interval();
-        }
-        Outcome {
-            latencies: self.latencies,
-            timeline: self.timeline,
-            records: self.records,
-            requests: self.requests,
-            time: self.last.saturating_duration_since(self.warm),
-            refusals: self.refusals,
-            unsent: self.unsent,
-        }
-    }
-}
-
-struct Driver {
+pub(super) struct Driver {
+    authority: String,
     epoll: OwnedFd,
     timer: OwnedFd,
     conns: Vec<Conn>,
     scratch: Vec<u8>,
 }
 
-pub fn connect(authority: &str) -> Result<TcpStream, LoadError> {
-    let failed = |source| LoadError::Connect { authority: authority.to_owned(), source };
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in authority.to_socket_addrs().map_err(failed)? {
-        match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
-            Ok(stream) => {
-                stream.set_nodelay(true)?;
-                return Ok(stream);
-            }
-            Err(error) => last = error,
-        }
-    }
-    Err(failed(last))
-}
-
 impl Driver {
-    fn new(authority: &str, loads: &[Load], viewers: &[Viewer]) -> Result<Driver, LoadError> {
+    pub fn new(authority: &str, loads: &[Load], viewers: &[Viewer]) -> Result<Driver, LoadError> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(io::Error::from)?;
         let timer =
             rustix::time::timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)
@@ -289,12 +59,7 @@ impl Driver {
         let mut conns = Vec::new();
         for (load, spec) in loads.iter().enumerate() {
             for share in 0..spec.connections {
-                let stream = connect(authority)?;
-                stream.set_nonblocking(true)?;
-                let data = EventData::new_u64(conns.len() as u64);
-                // Edges, so that nothing has to be said to the kernel while requests come and go.
-                epoll::add(&epoll, &stream, data, EventFlags::IN | EventFlags::OUT | EventFlags::ET)
-                    .map_err(io::Error::from)?;
+                let stream = open(&epoll, authority, conns.len())?;
                 conns.push(Conn {
                     stream,
                     load,
@@ -310,10 +75,17 @@ impl Driver {
             let data = EventData::new_u64(VIEWERS + index as u64);
             epoll::add(&epoll, viewer.stream(), data, EventFlags::IN).map_err(io::Error::from)?;
         }
-        Ok(Driver { epoll, timer, conns, scratch: vec![0; READ_BYTES] })
+        Ok(Driver { authority: authority.to_owned(), epoll, timer, conns, scratch: vec![0; READ_BYTES] })
     }
 
-    fn run(
+    /// A new connection in the place of one that the server has closed.
+    fn reconnect(&mut self, index: usize) -> Result<(), LoadError> {
+        self.conns[index].stream = open(&self.epoll, &self.authority, index)?;
+        self.conns[index].incoming.clear();
+        Ok(())
+    }
+
+    pub fn run(
         &mut self,
         loads: &mut [Load],
         states: &mut [State],
@@ -357,7 +129,8 @@ impl Driver {
                     conn => {
                         let conn = conn as usize;
                         self.write(conn, loads)?;
-                        if self.read(conn, loads, states, ledger)? {
+                        let written = self.done_when_written(conn, loads, states, ledger);
+                        if self.read(conn, loads, states, ledger)? || written {
                             progress = now;
                         }
                     }
@@ -403,19 +176,54 @@ impl Driver {
             if began > now {
                 return Ok(Some(began));
             }
-            let Some(conn) = state.idle.pop() else { return Ok(None) };
-            state.due += 1;
-            state.in_flight += 1;
-            let conn = &mut self.conns[conn];
+            let Some(index) = state.idle.pop() else { return Ok(None) };
+            let conn = &mut self.conns[index];
             let prepared = &mut *loads[load].prepared;
-            let lines = prepared.lines(conn.share, conn.at);
-            let first = ledger.take(lines);
-            state.sent += lines as u64;
-            conn.unsent = prepared.stamp(conn.share, conn.at, first);
-            conn.at = (conn.at + 1) % prepared.per_share();
-            conn.flights.push_back(Flight { began, first, lines });
+            // Requests of a share lie one behind the other: what is sent at once is one piece, and one write.
+            for nth in 0..loads[load].pipeline.max(1) {
+                let began = match loads[load].pace {
+                    Pace::Closed => now,
+                    Pace::Open(rate) => state.due_at(rate),
+                };
+                let over = matches!(loads[load].until, Until::Records(max) if state.sent >= max);
+                if nth > 0 && (began > now || over || conn.at == 0) {
+                    break;
+                }
+                state.due += 1;
+                state.in_flight += 1;
+                let lines = prepared.lines(conn.share, conn.at);
+                let first = ledger.take(lines);
+                state.sent += lines as u64;
+                let bytes = prepared.stamp(conn.share, conn.at, first);
+                conn.unsent = if nth == 0 { bytes } else { conn.unsent.start..bytes.end };
+                conn.at = (conn.at + 1) % prepared.per_share();
+                conn.flights.push_back(Flight { began, first, lines });
+            }
             write_some(conn, prepared.bytes())?;
+            if loads[load].answers == Answers::Never {
+                self.done_when_written(index, loads, states, ledger);
+                // Whatever the clock says: others are to have their turn.
+                return Ok(Some(now));
+            }
         }
+    }
+
+    /// Where no answer comes, a request is done once the kernel has all of it.
+    fn done_when_written(&mut self, index: usize, loads: &[Load], states: &mut [State], ledger: &mut Ledger) -> bool {
+        let conn = &mut self.conns[index];
+        if loads[conn.load].answers != Answers::Never || !conn.unsent.is_empty() || conn.flights.is_empty() {
+            return false;
+        }
+        let now = Instant::now();
+        let state = &mut states[conn.load];
+        while let Some(flight) = conn.flights.pop_front() {
+            ledger.acknowledge(flight.first, flight.lines);
+            state.answered(&flight, now, flight.lines as u64);
+            state.in_flight -= 1;
+        }
+        // In turn: the one that was last would else be the only one that is used.
+        state.idle.insert(0, index);
+        true
     }
 
     fn write(&mut self, conn: usize, loads: &[Load]) -> Result<(), LoadError> {
@@ -431,10 +239,15 @@ impl Driver {
         states: &mut [State],
         ledger: &mut Ledger,
     ) -> Result<bool, LoadError> {
-        let conn = &mut self.conns[index];
-        let mut any = false;
+        let (mut any, mut closes) = (false, false);
         loop {
+            let conn = &mut self.conns[index];
             let count = match conn.stream.read(&mut self.scratch) {
+                // As servers do that keep a connection for so long or so many requests.
+                Ok(0) if conn.flights.is_empty() && loads[conn.load].answers != Answers::Never => {
+                    self.reconnect(index)?;
+                    return Ok(any);
+                }
                 Ok(0) => {
                     let waiting = format!("the connection was closed with {} requests waiting", conn.flights.len());
                     return Err(LoadError::Broken(io::Error::new(io::ErrorKind::UnexpectedEof, waiting)));
@@ -466,9 +279,16 @@ impl Driver {
                 };
                 any = true;
                 let state = &mut states[conn.load];
-                settle(&answer, whole, &flight, loads[conn.load].counts_accepted, state, ledger, now);
+                settle(&answer, whole, &flight, loads[conn.load].answers, state, ledger, now);
                 state.in_flight -= 1;
-                state.idle.push(index);
+                if conn.flights.is_empty() {
+                    state.idle.push(index);
+                    closes = answer.closes;
+                }
+            }
+            if closes {
+                self.reconnect(index)?;
+                return Ok(any);
             }
             match (gathered, done == bytes.len()) {
                 (_, true) => conn.incoming.clear(),
@@ -498,17 +318,28 @@ impl Driver {
     }
 }
 
+/// Connects, and asks to be told of what comes on it, as `index`.
+fn open(epoll: &OwnedFd, authority: &str, index: usize) -> Result<TcpStream, LoadError> {
+    let stream = connect(authority)?;
+    stream.set_nonblocking(true)?;
+    // Edges, so that nothing has to be said to the kernel while requests come and go.
+    let flags = EventFlags::IN | EventFlags::OUT | EventFlags::ET;
+    epoll::add(epoll, &stream, EventData::new_u64(index as u64), flags).map_err(io::Error::from)?;
+    Ok(stream)
+}
+
 fn settle(
     answer: &Answer,
     whole: &[u8],
     flight: &Flight,
-    counts_accepted: bool,
+    answers: Answers,
     state: &mut State,
     ledger: &mut Ledger,
     now: Instant,
 ) {
     let taken = match answer.status / 100 {
-        2 if counts_accepted => answer::accepted(&whole[answer.body.clone()]).unwrap_or(0),
+        2 if answers == Answers::Accepted => answer::accepted(&whole[answer.body.clone()]).unwrap_or(0),
+        2 if answers == Answers::Errors && answer::has_errors(&whole[answer.body.clone()]) => 0,
         2 => flight.lines as u64,
         _ => {
             state.refuse(answer.status);

@@ -1,10 +1,13 @@
 //! What this machine can do at most, measured in the same run: a figure means little without it.
 
+pub mod servers;
+
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -111,26 +114,90 @@ fn walk(bodies: &[&[u8]]) -> (f64, f64, f64) {
 /// Requests a second, their p50 in µs: this client, in a closed loop, against a server that answers whatever it reads and
 /// keeps nothing.
 pub fn requests(form: &Form, seed: u64, connections: usize) -> Result<(f64, u64), LoadError> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    let authority = listener.local_addr()?.to_string();
-    let answerer = std::thread::spawn(move || answer_all(&listener, connections));
-    let mut prepared = Prepared::new(&Form { authority: &authority, ..form.clone() }, seed, 0, connections, 64);
-    let load = Load {
-        prepared: &mut prepared,
-        connections,
-        pace: Pace::Closed,
-        until: Until::Time(TIME),
-        warm_up: Duration::ZERO,
-        counts_accepted: false,
-    };
-    let (outcomes, result) = drive(&authority, &mut [load], &mut [], &mut Ledger::new(0));
+    let null = Null::start(connections)?;
+    let mut prepared = Prepared::new(&Form { authority: &null.authority, ..form.clone() }, seed, 0, connections, 64);
+    let load = Load::new(&mut prepared, connections, Pace::Closed, Until::Time(TIME));
+    let (outcomes, result) = drive(&null.authority, &mut [load], &mut [], &mut Ledger::new(0));
     result?;
-    let _ = answerer.join();
     let outcome = &outcomes[0];
     Ok((outcome.requests as f64 / outcome.time.as_secs_f64(), outcome.latencies.value_at_quantile(0.5)))
 }
 
-/// One answer a read: in a closed loop a small request comes in one piece. Ends with the last connection.
+/// A server that answers whatever it reads and keeps nothing, on a thread of its own until its clients have gone.
+#[derive(Debug)]
+pub struct Null {
+    pub authority: String,
+    answerer: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl Null {
+    pub fn start(connections: usize) -> io::Result<Null> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let authority = listener.local_addr()?.to_string();
+        let answerer = Some(std::thread::spawn(move || answer_all(&listener, connections)));
+        Ok(Null { authority, answerer })
+    }
+}
+
+impl Drop for Null {
+    fn drop(&mut self) {
+        // A client that never came is still waited for: it is let go.
+        if let Some(answerer) = self.answerer.take() {
+            while !answerer.is_finished() && TcpStream::connect(&self.authority).is_ok() {}
+            let _ = answerer.join();
+        }
+    }
+}
+
+/// Where one connection is in what it sends.
+#[derive(Debug, Default)]
+struct Place {
+    /// Of a body, bytes that are still to come.
+    body: usize,
+    /// The beginning of a head.
+    head: Vec<u8>,
+}
+
+impl Place {
+    /// How many requests end within these bytes.
+    fn ended(&mut self, mut bytes: &[u8]) -> usize {
+        const LENGTH: &[u8] = b"Content-Length: ";
+        let mut ended = 0;
+        loop {
+            if self.body > 0 {
+                let taken = self.body.min(bytes.len());
+                bytes = &bytes[taken..];
+                self.body -= taken;
+                ended += usize::from(self.body == 0);
+            }
+            if bytes.is_empty() {
+                return ended;
+            }
+            let whole: &[u8] = if self.head.is_empty() {
+                bytes
+            } else {
+                self.head.extend_from_slice(bytes);
+                &self.head
+            };
+            let Some(end) = memchr::memmem::find(whole, b"\r\n\r\n") else {
+                if self.head.is_empty() {
+                    self.head.extend_from_slice(bytes);
+                }
+                return ended;
+            };
+            let length = memchr::memmem::find(&whole[..end], LENGTH).map_or(0, |at| {
+                let digits = whole[at + LENGTH.len()..].iter().take_while(|byte| byte.is_ascii_digit());
+                digits.fold(0, |length, byte| length * 10 + usize::from(byte - b'0'))
+            });
+            bytes = &bytes[bytes.len() - (whole.len() - end - 4)..];
+            self.head.clear();
+            self.body = length;
+            ended += usize::from(length == 0);
+        }
+    }
+}
+
+/// Answers each request once it has come whole. Ends with the last connection.
 fn answer_all(listener: &TcpListener, connections: usize) -> io::Result<()> {
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     let mut streams = Vec::new();
@@ -138,18 +205,24 @@ fn answer_all(listener: &TcpListener, connections: usize) -> io::Result<()> {
         let (stream, _) = listener.accept()?;
         stream.set_nodelay(true)?;
         epoll::add(&epoll, &stream, EventData::new_u64(index as u64), EventFlags::IN)?;
-        streams.push(Some(stream));
+        streams.push(Some((stream, Place::default())));
     }
     let mut open = connections;
     let mut events: Vec<epoll::Event> = Vec::with_capacity(connections);
-    let mut buffer = vec![0; SINK_READ_BYTES];
+    let (mut buffer, mut answers) = (vec![0; SINK_READ_BYTES], Vec::new());
     while open > 0 {
         epoll::wait(&epoll, spare_capacity(&mut events), None)?;
         for event in events.drain(..) {
             let slot = &mut streams[event.data.u64() as usize];
-            let Some(stream) = slot else { continue };
+            let Some((stream, place)) = slot else { continue };
             match stream.read(&mut buffer) {
-                Ok(count) if count > 0 => stream.write_all(NULL_ANSWER)?,
+                Ok(count) if count > 0 => {
+                    answers.clear();
+                    for _ in 0..place.ended(&buffer[..count]) {
+                        answers.extend_from_slice(NULL_ANSWER);
+                    }
+                    stream.write_all(&answers)?;
+                }
                 _ => {
                     *slot = None;
                     open -= 1;
@@ -178,4 +251,19 @@ fn syncs(folder: &Path, bytes: usize) -> io::Result<Histogram<u64>> {
     drop(file);
     std::fs::remove_file(path)?;
     Ok(latencies)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_counted_however_they_come() {
+        let request = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello";
+        let bytes = request.repeat(7);
+        for step in [1, 3, request.len(), 100, bytes.len()] {
+            let mut place = Place::default();
+            assert_eq!(bytes.chunks(step).map(|piece| place.ended(piece)).sum::<usize>(), 7, "{step}");
+        }
+    }
 }
