@@ -14,9 +14,9 @@ use crate::store::postgres::sql::Sql;
 
 /// The server's own limit comes after the reader's, which knows what to tell: it is for readers that are gone.
 const SERVER_GRACE: Duration = Duration::from_secs(1);
-/// Locks are let go of once so many partitions have been read: each counts with its indexes, and the server has room
-/// for 64 a connection unless `max_locks_per_transaction` says otherwise.
-const PARTITIONS_LOCKED_MAX: usize = 64;
+/// Locks are let go of once so many partitions have been read. Each counts with its six indexes, and the server's table
+/// has room for 64 a connection (`max_locks_per_transaction`), shared by all: a few queries may take double.
+const PARTITIONS_LOCKED_MAX: usize = 16;
 
 pub struct Session {
     /// `None` once it has been given back.
