@@ -20,8 +20,8 @@ use record::{BatchBuilder, Context, Filter, IdSource, Timestamp, Zone};
 #[path = "../../benches/sample.rs"]
 mod sample;
 
-/// Records of a stage: enough that what a round costs by itself does not show.
-const RECORDS: usize = 500;
+/// Records of a stage: enough that what a round costs by itself does not show, few enough for one batch in every format.
+const RECORDS: usize = 200;
 /// A change within this is none.
 const TOLERANCE: f64 = 0.05;
 /// Of allocations, for what is seldom: one in so many records.
