@@ -3,7 +3,8 @@ import { $, h, icon, glyph, num, rate, bytes, plural, stamp, shown } from './dom
 import { ask, aborted } from './api.js';
 import { advice } from './advice.js';
 
-const main = $('#p-status'), LETTERS = 20;
+// A worker that has asked for nothing for so long is gone.
+const main = $('#p-status'), LETTERS = 20, GONE_SECONDS = 60;
 const size = n => bytes(n).join(' '), seconds = n => (n == null ? '' : `${rate(n)} s`);
 export function table(label, heads, rows) {
   const bare = heads.map(t => t.replace(/^[#~]/, '')), cls = t => (t.startsWith('#') ? 'num' : t.startsWith('~') ? 'hide' : null);
@@ -43,12 +44,13 @@ export function needs(health) { return health ? Object.entries(health.parts || {
 
 const need = (level, what, words, ...mend) => h('div', { class: 'need' }, h('p', {}, glyph(level), h('b', {}, what), ' ', words), h('p', {}, mend));
 // One queue's table: the local log by shard, Redis by stream, and what Redis did not take.
-function queueTables(queue) {
+function queueTables(queue, label = 'Queue') {
   if (!queue) return h('p', { class: 'lead' }, 'It does not answer.');
-  if (queue.kind !== 'redis') return table('Queue', ['Shard', '#Batches', '#Bytes', '#Oldest'], queue.streams.map(q => [q.name ?? '', num(q.batches ?? 0), q.bytes == null ? '' : size(q.bytes), q.batches ? seconds(q.oldest_seconds ?? 0) : '']));
-  const streams = queue.streams.map(q => [h('span', { class: 'mono' }, shown(String(q.name ?? ''))), num(q.length ?? 0), num(q.pending ?? 0), q.length ? seconds(q.oldest_seconds) : '', num(Array.isArray(q.consumers) ? q.consumers.length : q.consumers ?? 0)]);
+  if (queue.kind !== 'redis') return table(label, ['Shard', '#Batches', '#Bytes', '#Oldest'], queue.streams.map(q => [q.name ?? '', num(q.batches ?? 0), q.bytes == null ? '' : size(q.bytes), q.batches ? seconds(q.oldest_seconds ?? 0) : '']));
+  const streams = queue.streams.map(q => [h('span', { class: 'mono' }, shown(String(q.name ?? ''))), num(q.length ?? 0), num(q.pending ?? 0), q.length ? seconds(q.oldest_seconds) : '', num((q.consumers ?? []).filter(c => c.idle_seconds < GONE_SECONDS).length)]), { used_memory_bytes: used, maxmemory_bytes: most, set_aside: aside } = queue;
   return [streams.length ? table('Queue', ['Stream', '#Batches', '#With a worker', '#Oldest', '#Workers'], streams) : h('p', { class: 'lead' }, 'Redis does not say what it holds.'),
-    queue.overflow ? [h('h2', {}, 'In the local log, for Redis'), queueTables({ kind: 'local', ...queue.overflow })] : ''];
+    used ? h('p', { class: 'lead' }, `Redis uses ${size(used)}${most ? ` of ${size(most)}` : ', and knows no limit'}.`) : '', aside ? need('WARN', `${plural(aside, 'entry was', 'entries were')} set aside in Redis.`, 'They are no batches that this version can read.', 'They stay in the stream ', h('span', { class: 'mono' }, 'logboom:set-aside'), ': a newer Logboom may read them.') : '',
+    queue.overflow ? [h('h2', {}, 'In the local log, for Redis'), queueTables({ kind: 'local', ...queue.overflow }, 'In the local log, for Redis')] : ''];
 }
 function waits(queue) {
   if (!queue) return '';
@@ -85,7 +87,7 @@ export async function paint() {
   main.replaceChildren(...[h('h1', {}, `${title} ${count ? `${count === 1 ? 'One thing needs' : count + ' things need'} you.` : 'Nothing needs you.'}`),
     h('p', { class: 'lead' }, stats ? `${rate(stats.per_second)} records a second come in, ${num(stats.total)} are stored${quantile(all, 'logboom_ack_seconds', .99) != null ? `, and 99 of 100 answers took ${ms(quantile(all, 'logboom_ack_seconds', .99))}` : ''}.` : 'The sidecar does not say what is stored.', waits(queue)),
     wrong.map(([name, part]) => need(part.status === 'down' ? 'ERROR' : 'WARN', named(name) + ':', words(part.detail), advice(name, part))),
-    dead ? need('WARN', `${plural(dead, 'record is', 'records are')} in the dead letters.`, 'The store refused them for good; no query finds them.', 'Below is why. Correct what sends them, and send them again; ', h('a', { class: 'link', href: '/dead-letters' }, '/dead-letters'), ' has them whole.') : '',
+    dead ? need('WARN', `${plural(dead, 'record is', 'records are')} in the dead letters.`, 'The store refused them for good; no query finds them.', 'Below is why. Once what was in the way is mended, ', h('span', { class: 'mono' }, 'logboom dead-letters replay --all'), ' stores them after all; ', h('a', { class: 'link', href: '/dead-letters' }, '/dead-letters'), ' has them whole.') : '',
     h('h2', {}, 'On the way from socket to search'),
     table('Parts', ['Part', 'State', 'In words'], Object.entries(health.parts).map(([name, part]) => [named(name), stateOf(part.status), words(part.detail)])),
     dead ? [h('h2', {}, 'Dead letters'), letterTable(letters), dead > letters.dead_letters.length ? h('p', { class: 'lead' }, `The newest ${num(letters.dead_letters.length)} of ${num(dead)}.`) : ''] : '',

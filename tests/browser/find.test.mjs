@@ -1,7 +1,7 @@
 // Searching and reading, as a person does it: query, facets, chart, list, open record.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { COUNT, begin, found, open, q, settled, text, until } from './page.mjs';
+import { COUNT, begin, found, open, q, server, settled, text, until } from './page.mjs';
 
 begin();
 
@@ -117,6 +117,16 @@ test('the list is virtual: tens of thousands of rows, a few nodes', async () => 
   await page.close();
 });
 
+test('records of another day show it beside the time', async () => {
+  await server().send([{ timestamp: '2024-02-03T04:05:06.789Z', level: 'INFO', source: 'old-1', application: 'old', message: 'long ago' }]);
+  const page = await open('/?from=&q=application:old&all=1');
+  await settled(page);
+  const cell = page.locator('.row .t').first();
+  assert.equal(await cell.innerText(), '2024-02-03 04:05:06.789');
+  assert.ok(await cell.evaluate(at => at.scrollWidth <= at.clientWidth), 'it is cut');
+  await page.close();
+});
+
 test('completion offers fields and values', async () => {
   const page = await open();
   await settled(page);
@@ -177,5 +187,13 @@ test('columns are chosen, and the link has them', async () => {
   await until(page, () => document.querySelector('.head').textContent.includes('region') && !document.querySelector('.head').textContent.includes('Application'));
   assert.match(decodeURIComponent(page.url()), /cols=level,timestamp,source,metadata.region/);
   assert.match(await page.locator('.row .x').nth(3).innerText(), /-1$/);
+  // A heading's edge is dragged: the rows follow, and the link keeps it.
+  const source = () => page.evaluate(() => document.querySelector('.row .s').getBoundingClientRect().width), narrow = await source(), edge = await page.locator('.head .size').nth(2).boundingBox();
+  await page.mouse.move(edge.x + edge.width / 2, edge.y + 5);
+  await page.mouse.down();
+  await page.mouse.move(edge.x + edge.width / 2 + 60, edge.y + 5, { steps: 4 });
+  await page.mouse.up();
+  await until(page, () => /source%3A\d|source:\d/.test(location.search));
+  assert.ok(Math.abs(await source() - narrow - 60) < 6, `${narrow} became ${await source()}`);
   await page.close();
 });
