@@ -112,7 +112,10 @@ pub fn records(count: usize, apart: i64) -> Vec<LogRecord> {
             source: format!("host-{}", number % 3),
             application: "mill".to_owned(),
             message: format!("message {number} from the mill"),
-            metadata: format!(r#"{{"number":{number},"parity":"{}"}}"#, if number % 2 == 0 { "even" } else { "odd" }),
+            metadata: format!(
+                r#"{{"number":{number},"parity":"{}"}}"#,
+                if number.is_multiple_of(2) { "even" } else { "odd" }
+            ),
         }
     };
     (0..count).map(record).collect()
