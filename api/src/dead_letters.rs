@@ -50,7 +50,7 @@ pub async fn page(sidecar: &Sidecar, mut params: Params) -> Result<Answer, ApiEr
     }
     body.push(b'}');
     let mut response = json(body);
-    set_timing(response.headers_mut(), &ran, None);
+    set_timing(response.headers_mut(), &ran);
     Ok(response)
 }
 
