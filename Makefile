@@ -9,9 +9,9 @@ RUNNER = $(shell command -v cargo-nextest >/dev/null && echo "nextest run --no-f
 
 OUTAGE_SECONDS ?= 180
 
-.PHONY: test lint docs crash crash-servers soak fuzz work bench python tools browser figures instructions
+.PHONY: test lint docs crash crash-servers soak fuzz work bench python tools browser browser-modules figures instructions
 
-test: tools python
+test: tools python browser-modules
 	cargo $(RUNNER) --workspace
 
 lint:
@@ -23,6 +23,8 @@ tools:
 	@missing=""; \
 	command -v curl >/dev/null || missing="$$missing curl"; \
 	python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$$missing python3-venv"; \
+	command -v chromium >/dev/null || missing="$$missing chromium"; \
+	command -v npm >/dev/null || missing="$$missing nodejs npm"; \
 	command -v redis-server >/dev/null || missing="$$missing redis-server"; \
 	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$$missing postgresql"; \
 	if [ -n "$$missing" ]; then \
@@ -40,17 +42,18 @@ python:
 		cp tests/python/requirements.txt $(PYTHON)/made-for; \
 	fi'
 
-# The dashboard in a real Chromium, by hand or in CI; some three minutes on two cores.
-browser:
-	@missing=""; \
-	command -v chromium >/dev/null || missing="$$missing chromium"; \
-	command -v npm >/dev/null || missing="$$missing nodejs npm"; \
-	if [ -n "$$missing" ]; then \
-		sudo=""; [ "$$(id -u)" = 0 ] || sudo=sudo; \
-		$$sudo apt-get update -qq && $$sudo apt-get install -y -qq $$missing; \
-	fi
+# What drives Chromium in tests/browser: made anew when the list of it changes. One at a time: tests ask for it too.
+browser-modules:
+	@mkdir -p target && flock target/browser.lock sh -c ' \
+	cd tests/browser && \
+	if ! cmp -s package-lock.json node_modules/made-for; then \
+		npm ci --silent --no-audit --no-fund && cp package-lock.json node_modules/made-for; \
+	fi'
+
+# The dashboard in a real Chromium, without the other tests; SHOTS=folder leaves pictures there.
+browser: tools browser-modules
 	cargo build -q
-	cd tests/browser && npm install --silent --no-audit --no-fund && node --test dashboard.test.mjs
+	cd tests/browser && node --test --test-concurrency=2 find.test.mjs live.test.mjs looks.test.mjs pages.test.mjs
 
 # The settings tables, from the program's own list.
 docs:

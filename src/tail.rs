@@ -95,7 +95,8 @@ fn print(text: &str, printer: &mut Printer) -> io::Result<()> {
         }
         Some("skipped") => {
             let count = frame.get("count").and_then(|count| count.as_u64()).unwrap_or(0);
-            eprintln!("logboom: {count} records came too fast and are not shown");
+            let most = if frame.get("exact").and_then(|exact| exact.as_bool()) == Some(false) { "up to " } else { "" };
+            eprintln!("logboom: {most}{count} records came too fast and are not shown");
             Ok(())
         }
         _ => Ok(()),

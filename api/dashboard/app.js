@@ -19,8 +19,8 @@ let cursor = null, loadingMore = false, asking = 0, loaded = null, askedAt = Dat
 
 // ---- asking: the list first, then what stands around it
 async function load() {
-  asking++;
-  try { await loadAll(); } finally { asking--; }
+  results.setAttribute('aria-busy', String(++asking > 0));
+  try { await loadAll(); } finally { results.setAttribute('aria-busy', String(--asking > 0)); }
 }
 async function loadAll() {
   around();
@@ -130,15 +130,15 @@ async function refreshSystem() {
   const all = status.metrics(text), f = strip.figures;
   if (stats) { f.stored = stats.total; f.perSecond = stats.per_second; f.history = [...f.history, stats.per_second].slice(-60); }
   f.queue = queue;
-  f.storage = text ? { bytes: status.pickMetric(all, 'logboom_store_bytes'), files: status.pickMetric(all, 'logboom_store_files') } : null;
+  f.storage = health?.parts?.postgres ? { inPostgres: true } : text ? { bytes: status.pickMetric(all, 'logboom_store_bytes'), files: status.pickMetric(all, 'logboom_store_files') } : null;
   strip.paint();
-  paintHealth(health, stats);
+  paintHealth(health, stats, status.pickMetric(all, 'logboom_postgres_dead_letters'));
 }
-function paintHealth(health, stats) {
-  const at = $('.well a'), wrong = status.needs(health), badge = $('#needs');
-  badge.hidden = !wrong.length;
-  badge.textContent = wrong.length;
-  badge.title = plural(wrong.length, 'thing needs', 'things need') + ' you';
+function paintHealth(health, stats, dead) {
+  const at = $('.well a'), wrong = status.needs(health).length + (dead ? 1 : 0), badge = $('#needs');
+  badge.hidden = !wrong;
+  badge.textContent = wrong;
+  badge.title = plural(wrong, 'thing needs', 'things need') + ' you';
   if (!health) return;
   const down = health.status === 'down';
   at.replaceChildren(s('svg', { class: 'i' + (down ? ' ERROR' : ''), 'aria-hidden': true }, s('use', { href: down ? '#i-close' : '#i-check' })), down ? 'Not taking logs ' : 'Taking logs ', stats ? h('span', {}, `${rate(stats.per_second)} a second`) : '');

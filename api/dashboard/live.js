@@ -73,7 +73,7 @@ async function fill(from) {
 function take(message) {
   if (message.type === 'skipped') {
     const from = pending[pending.length - 1]?.timestamp ?? list.rows[list.rows.length - 1]?.timestamp, t = Date.now();
-    const row = { skipped: message.count, t, text: `${plural(message.count, 'record')} skipped until ${clock(t, 's')}: they came faster than this page could take them. They are stored.`, load: from ? loadSkipped(Date.parse(from), t) : null };
+    const row = { skipped: message.count, t, text: `${message.exact === false ? 'Up to ' : ''}${plural(message.count, 'record')} skipped until ${clock(t, 's')}: they came faster than this page could take them. They are stored.`, load: from ? loadSkipped(Date.parse(from), t) : null };
     message = { logs: [row] };
   } else {
     seen += message.logs.length;

@@ -20,6 +20,9 @@ function cell(name, value, by, extra, run, title) {
   if (run) box.addEventListener('click', run);
   return box;
 }
+// What Redis holds, and what waits in the local log for it.
+const waiting = queue => (queue.depth ?? 0) + (queue.overflow?.depth ?? 0);
+const oldest = queue => Math.max(queue.oldest_seconds ?? 0, queue.overflow?.oldest_seconds ?? 0);
 export function paint() {
   const f = figures, rates = chart.errorRates().slice(-60), last = rates.slice(-3), now = f.total ? f.errors / f.total : null;
   const recent = last.length ? Math.max(...last) : 0, usual = f.ghostRate ?? median(chart.errorRates()), high = now != null && usual != null && now > Math.max(usual * 2, .01);
@@ -29,6 +32,7 @@ export function paint() {
     cell('Per second now', f.perSecond == null ? '–' : rate(f.perSecond), 'arriving', f.history.length > 2 ? spark(f.history) : null),
     cell('Error rate', now == null ? '–' : h('span', { class: high ? 'bad' : null }, percent(now), h('small', {}, ' %'), high && icon('i-up')), usual == null ? '' : `${f.ghostRate == null ? 'usual' : 'before'} ${percent(usual)} %`, f.total ? spark(rates, hot < 0 ? undefined : Math.max(hot - 1, 0), usual ?? 0) : null, () => set({ q: state.q.includes('level:>=error') ? state.q : `${state.q} level:>=error`.trim() }), 'Show only the errors'),
     cell('Sources', f.sources == null ? '–' : num(f.sources) + (f.sourcesMore ? '+' : ''), f.sources === 1 ? 'in this range' : 'in this range'),
-    cell('Queue', f.queue ? num(f.queue.depth) : '–', f.queue ? (f.queue.depth ? `oldest ${rate(f.queue.oldest_seconds)} s` : 'all stored') : '', null, () => { location.hash = '#status'; }),
-    cell('Storage', f.storage == null ? '–' : (([n, unit]) => [String(n), h('small', {}, ' ' + unit)])(bytes(f.storage.bytes)), f.storage == null ? '' : plural(f.storage.files, 'file'), null, () => { location.hash = '#status'; }));
+    cell('Queue', f.queue ? num(waiting(f.queue)) : '–', f.queue ? (f.queue.depth == null ? 'Redis is away' : waiting(f.queue) ? `oldest ${rate(oldest(f.queue))} s` : 'all stored') : '', null, () => { location.hash = '#status'; }),
+    f.storage?.inPostgres ? cell('Storage', 'Postgres', '', null, () => { location.hash = '#status'; })
+      : cell('Storage', f.storage == null ? '–' : (([n, unit]) => [String(n), h('small', {}, ' ' + unit)])(bytes(f.storage.bytes)), f.storage == null ? '' : plural(f.storage.files, 'file'), null, () => { location.hash = '#status'; }));
 }

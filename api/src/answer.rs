@@ -1,16 +1,13 @@
 //! Answers: bodies that are there as a whole, or streams; compressed where the client takes it; and the headers that every
 //! answer carries.
 
-use std::io::Write;
-
 use bytes::Bytes;
 use serde::Serialize;
-use warp::http::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, VARY,
-};
+use warp::http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, VARY};
 use warp::http::{Response, StatusCode};
 use warp::reply;
 
+use crate::coding::Coding;
 use crate::error::ApiError;
 
 /// Below this a compressed body saves no packet.
@@ -24,7 +21,7 @@ const DATA_POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; f
 /// What a handler answers.
 pub enum Answer {
     Whole(Response<Bytes>),
-    /// A stream, or the 101 of a WebSocket.
+    /// A stream, packed already, or the 101 of a WebSocket.
     Ready(reply::Response),
 }
 
@@ -37,14 +34,11 @@ impl Answer {
     }
 
     /// Makes it what goes out.
-    pub async fn finish(mut self, accepts_gzip: bool) -> reply::Response {
+    pub async fn finish(mut self, coding: Coding) -> reply::Response {
         finish_headers(self.headers_mut());
         match self {
             Answer::Ready(response) => response,
-            Answer::Whole(response) => {
-                let response = if accepts_gzip { compressed(response).await } else { response };
-                response.map(Into::into)
-            }
+            Answer::Whole(response) => compressed(response, coding).await.map(Into::into),
         }
     }
 }
@@ -76,67 +70,29 @@ pub fn json_of<T: Serialize>(value: &T) -> Result<Answer, ApiError> {
     }
 }
 
-/// Whether the client takes gzip (RFC 9110 §12.5.3): named, or any, and not with a weight of none.
-pub fn accepts_gzip(headers: &HeaderMap) -> bool {
-    let accepted = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
-    accepted.flat_map(|value| value.split(',')).any(|each| {
-        let (name, weight) = each.split_once(';').unwrap_or((each, ""));
-        let refused = weight.trim().strip_prefix("q=").is_some_and(|q| q.parse::<f32>().is_ok_and(|q| q == 0.0));
-        matches!(name.trim(), "gzip" | "*") && !refused
-    })
-}
-
-async fn compressed(mut response: Response<Bytes>) -> Response<Bytes> {
+async fn compressed(mut response: Response<Bytes>, coding: Coding) -> Response<Bytes> {
+    let Some(name) = coding.name() else { return response };
     let is_image = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"image/p"));
     if response.body().len() < COMPRESSED_BYTES_MIN || is_image {
         return response;
     }
     let plain = response.body().clone();
     let packed = match plain.len() > COMPRESSED_INLINE_BYTES_MAX {
-        true => tokio::task::spawn_blocking(move || gzip(&plain)).await.ok().flatten(),
-        false => gzip(&plain),
+        true => tokio::task::spawn_blocking(move || coding.pack(&plain).ok()).await.ok().flatten(),
+        false => coding.pack(&plain).ok(),
     };
     let Some(packed) = packed else { return response };
     *response.body_mut() = packed.into();
-    response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-    response.headers_mut().append(VARY, HeaderValue::from_static("accept-encoding"));
+    response.headers_mut().insert(CONTENT_ENCODING, name);
     response
-}
-
-/// The fastest level: it takes logs to a fifth, and a slower one to little less.
-fn gzip(plain: &[u8]) -> Option<Vec<u8>> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::with_capacity(plain.len() / 4), flate2::Compression::fast());
-    encoder.write_all(plain).ok()?;
-    encoder.finish().ok()
 }
 
 /// Fills in what every answer carries and a handler has not set itself.
 fn finish_headers(headers: &mut HeaderMap) {
     headers.insert(HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff"));
     headers.insert(HeaderName::from_static("referrer-policy"), HeaderValue::from_static("no-referrer"));
+    // Said whatever was chosen: a cache that has it packed must not give it to a client that cannot unpack.
+    headers.append(VARY, HeaderValue::from_static("accept-encoding"));
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.entry(HeaderName::from_static("content-security-policy")).or_insert(DATA_POLICY);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn who_takes_gzip() {
-        for (text, want) in [
-            ("gzip", true),
-            ("gzip, deflate, br, zstd", true),
-            ("br;q=1.0, gzip;q=0.8, *;q=0.1", true),
-            ("*", true),
-            ("br, gzip;q=0", false),
-            ("identity", false),
-            ("", false),
-        ] {
-            let mut headers = HeaderMap::new();
-            headers.insert(ACCEPT_ENCODING, HeaderValue::from_str(text).unwrap());
-            assert_eq!(accepts_gzip(&headers), want, "{text}");
-        }
-        assert!(!accepts_gzip(&HeaderMap::new()));
-    }
 }

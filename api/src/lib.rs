@@ -6,7 +6,9 @@
 
 mod answer;
 mod assets;
+mod coding;
 mod cursor;
+mod dead_letters;
 mod dev;
 mod error;
 mod export;

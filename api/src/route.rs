@@ -15,9 +15,10 @@ use warp::ws::Ws;
 use warp::{Filter, Reply, reply};
 
 use crate::answer::Answer;
+use crate::coding::Coding;
 use crate::error::ApiError;
 use crate::params::{Params, decode, shown};
-use crate::{Sidecar, answer, assets, export, logs, origin, stats};
+use crate::{Sidecar, assets, export, logs, origin, stats};
 
 /// A WebSocket client has nothing to tell but pings and a close.
 const INCOMING_BYTES_MAX: usize = 4 * 1024;
@@ -36,6 +37,7 @@ pub enum Route<'a> {
     Stats,
     Histogram,
     Facets,
+    DeadLetters,
     Formats,
     Patterns,
     Live,
@@ -61,6 +63,7 @@ impl Route<'_> {
             ("stats", "") => Route::Stats,
             ("stats", "histogram") => Route::Histogram,
             ("stats", "facets") => Route::Facets,
+            ("dead-letters", "") => Route::DeadLetters,
             ("parse", "formats") => Route::Formats,
             ("parse", "patterns") => Route::Patterns,
             ("ws", "logs") => Route::Live,
@@ -76,7 +79,7 @@ impl Route<'_> {
     /// The parameters that it takes besides those of the filter.
     fn params(&self) -> &'static [&'static str] {
         match self {
-            Route::Page => &["limit", "cursor"],
+            Route::Page | Route::DeadLetters => &["limit", "cursor"],
             Route::Context(_) => &["before", "after"],
             Route::Export => &["format"],
             Route::Histogram => &["interval"],
@@ -137,14 +140,14 @@ async fn read_away(headers: &HeaderMap, body: impl Stream<Item = Result<impl Buf
 
 async fn respond(sidecar: &Sidecar, asked: Asked) -> reply::Response {
     let origin = asked.headers.get(warp::http::header::ORIGIN).cloned();
-    let gzip = answer::accepts_gzip(&asked.headers);
+    let coding = Coding::accepted(&asked.headers);
     let mut answer = answer(sidecar, asked).await.unwrap_or_else(ApiError::into_answer);
     if let Some(origin) = origin
         && origin::is_allowed(&origin, &sidecar.config.origins)
     {
         origin::allow(answer.headers_mut(), origin);
     }
-    answer.finish(gzip).await
+    answer.finish(coding).await
 }
 
 async fn answer(sidecar: &Sidecar, asked: Asked) -> Result<Answer, ApiError> {
@@ -175,10 +178,11 @@ async fn answer(sidecar: &Sidecar, asked: Asked) -> Result<Answer, ApiError> {
         Route::Page => logs::page(sidecar, params).await,
         Route::One(id) => logs::one(sidecar, id, params).await,
         Route::Context(id) => logs::context(sidecar, id, params).await,
-        Route::Export => export::export(sidecar, params, head_only).await,
+        Route::Export => export::export(sidecar, params, head_only, Coding::accepted(&asked.headers)).await,
         Route::Stats => stats::stats(sidecar, params).await,
         Route::Histogram => stats::histogram(sidecar, params).await,
         Route::Facets => stats::facets(sidecar, params).await,
+        Route::DeadLetters => crate::dead_letters::page(sidecar, params).await,
         Route::Formats => crate::formats::formats(params),
         Route::Patterns => crate::formats::patterns(params),
         Route::Live => live(sidecar, params, &asked.headers, asked.upgrade),
@@ -224,6 +228,8 @@ mod tests {
             ("/stats/histogram", Some(Route::Histogram)),
             ("/stats/facets", Some(Route::Facets)),
             ("/stats/other", None),
+            ("/dead-letters/", Some(Route::DeadLetters)),
+            ("/dead-letters/x", None),
             ("/ws/logs/", Some(Route::Live)),
             ("/api/docs", Some(Route::Docs(""))),
             ("/api/docs/", Some(Route::Docs(""))),

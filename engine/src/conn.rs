@@ -130,6 +130,7 @@ pub struct Connections {
     open: RefCell<HashMap<u64, Entry>>,
     next: Cell<u64>,
     stopping: Cell<bool>,
+    stopped: tokio::sync::Notify,
 }
 
 struct Entry {
@@ -151,6 +152,14 @@ impl Connections {
         self.stopping.get()
     }
 
+    /// Waits for the stop.
+    pub async fn stopping(&self) {
+        let stopped = self.stopped.notified();
+        if !self.is_stopping() {
+            stopped.await;
+        }
+    }
+
     pub fn len(&self) -> usize {
         self.open.borrow().len()
     }
@@ -162,6 +171,7 @@ impl Connections {
     /// Lets no connection begin another request, and ends those that wait for one.
     pub fn stop(&self) {
         self.stopping.set(true);
+        self.stopped.notify_waiters();
         for entry in self.open.borrow().values().filter(|entry| !entry.busy.get()) {
             crate::sys::end_reading(entry.fd);
         }

@@ -139,6 +139,17 @@ impl Session {
     }
 
     async fn request(&mut self, head: Head) -> io::Result<After> {
+        let config = &self.shard.config;
+        if config.listen.ip().is_loopback() && head.is_misdirected(&config.origins) {
+            let host = head.host.as_deref().unwrap_or_default();
+            let message = format!(
+                "`{host}` is no name of this server, which listens on this machine only: ask for {} or localhost, or \
+                 name it in the setting origins, as http://{host}",
+                config.listen.ip()
+            );
+            self.shard.metrics.reject("foreign_host", 1);
+            return self.refuse(&head, Reply::error(421, "foreign_host", &message)).await;
+        }
         if head.method == Method::Post && head.is_foreign(&self.shard.config.origins) {
             let origin = head.origin.as_deref().unwrap_or_default();
             let message = format!("a page of `{origin}` may not post here: allow it with the setting origins");

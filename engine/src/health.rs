@@ -106,7 +106,9 @@ impl Health {
         parts.extend(self.store_part());
         parts.extend(self.servers.iter().flat_map(|servers| self.server_parts(servers)));
         let worst = parts.iter().map(|(_, status, _)| *status).max().unwrap_or(Status::Ok);
-        let mut body = format!("{{\"status\":\"{}\",\"parts\":{{", worst.as_str()).into_bytes();
+        let version = env!("CARGO_PKG_VERSION");
+        let mut body =
+            format!("{{\"status\":\"{}\",\"version\":\"{version}\",\"parts\":{{", worst.as_str()).into_bytes();
         for (i, (name, status, detail)) in parts.iter().enumerate() {
             if i > 0 {
                 body.push(b',');

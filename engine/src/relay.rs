@@ -14,7 +14,7 @@ use futures_lite::{AsyncReadExt, AsyncWriteExt, FutureExt};
 use glommio::net::TcpStream;
 
 use crate::config::Upstream;
-use crate::conn::Conn;
+use crate::conn::{Conn, Connections};
 use crate::http::body::Step;
 use crate::http::{Framer, Framing, Head, Method, Reply};
 use crate::shard::Shard;
@@ -26,6 +26,8 @@ const ANSWER_HEADERS_MAX: usize = 100;
 /// The sidecar's own query limit comes first; this is for one that hangs.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(300);
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
+/// Once a stop has begun, a sidecar may end its WebSockets for so long.
+const GOODBYE_TIME: Duration = Duration::from_secs(1);
 /// One piece of a byte copy.
 const COPY_BYTES: usize = 16 * 1024;
 /// What a client may send ahead while it waits for an answer; beyond, nothing is read of it.
@@ -67,7 +69,7 @@ pub async fn relay(shard: &Rc<Shard>, client: &mut Conn, head: &Head) -> io::Res
     shard.metrics.request(answer.status);
     if answer.status == 101 {
         client.send(&answer.head, ANSWER_TIME_MAX).await?;
-        byte_copy(client, sidecar).await?;
+        byte_copy(client, sidecar, &shard.connections).await?;
         return Ok(Relayed::End);
     }
     // A length that only the end of the connection tells cannot be followed by another answer.
@@ -288,7 +290,7 @@ async fn copy_answer(
 }
 
 /// Copies both ways until the sidecar ends, or either side breaks.
-async fn byte_copy(client: &mut Conn, sidecar: Conn) -> io::Result<()> {
+async fn byte_copy(client: &mut Conn, sidecar: Conn, connections: &Connections) -> io::Result<()> {
     let early = client.bytes().to_vec();
     client.consume(early.len());
     let (mut to_sidecar, late) = sidecar.into_parts();
@@ -305,7 +307,13 @@ async fn byte_copy(client: &mut Conn, sidecar: Conn) -> io::Result<()> {
         copy(client_read, sidecar_write).await?;
         std::future::pending().await
     };
-    copy(sidecar_read, client_write).or(upwards).await
+    // A sidecar in this process says goodbye to its viewers; one elsewhere does not know that this engine stops.
+    let stop = async {
+        connections.stopping().await;
+        glommio::timer::sleep(GOODBYE_TIME).await;
+        Ok(())
+    };
+    copy(sidecar_read, client_write).or(upwards).or(stop).await
 }
 
 async fn copy(

@@ -5,7 +5,8 @@
 //!  (lines)    (requests)  (sockets)               ceiling: what the machine can do at most
 //! ```
 //!
-//! `scenario` says which load is run against what; all else is told by it what to do.
+//! `scenario` says which load is run against what; all else is told by it what to do. `peers` runs some of them against
+//! other log systems, `results` keeps what came of it, `figures` brings the newest into the documents.
 #![forbid(unsafe_code)]
 
 pub mod answer;

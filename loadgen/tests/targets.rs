@@ -362,7 +362,7 @@ fn syslog_is_rfc_5424_counted_or_by_lines() {
             let [time, _host, _application, process, id, rest] = fields[..] else { panic!("{message}") };
             assert!(process.parse::<u32>().is_ok() && id.bytes().all(|byte| byte.is_ascii_uppercase()), "{message}");
             let digits = rest.strip_prefix("[meta@32473 request_id=\"").unwrap();
-            let index = Number::parse(digits[..12].as_bytes()).unwrap().index;
+            let index = Number::parse(&digits.as_bytes()[..12]).unwrap().index;
             assert!(seen.insert(index), "{index}");
             assert_eq!(json(index)["timestamp"].as_str(), Some(time));
             assert!(digits.contains("region=\"") && digits.contains("] "), "{message}");

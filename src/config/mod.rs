@@ -349,7 +349,7 @@ mod tests {
             (setting.set)(&mut settings, &shown).unwrap_or_else(|error| panic!("{}: {error}", setting.key));
             assert_eq!((setting.show)(&settings), shown, "{}", setting.key);
             let own = format!("LOGBOOM_{}", setting.key.to_uppercase());
-            assert!(["LOG_LEVEL", "REDIS_URL", &own].contains(&setting.env), "{}", setting.env);
+            assert!(["LOG_LEVEL", "DB_URL", "REDIS_URL", &own].contains(&setting.env), "{}", setting.env);
         }
         check(&defaults).unwrap();
     }

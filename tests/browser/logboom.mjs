@@ -6,6 +6,8 @@ import { join } from 'node:path';
 import { chromium } from 'playwright-core';
 
 const BINARY = process.env.LOGBOOM_BINARY ?? new URL('../../target/debug/logboom', import.meta.url).pathname;
+// What every server is started with besides, such as the addresses of Redis and Postgres.
+const FLAGS = process.env.LOGBOOM_FLAGS?.split(' ') ?? [];
 const sleep = ms => new Promise(done => setTimeout(done, ms));
 
 export class Logboom {
@@ -18,7 +20,7 @@ export class Logboom {
   }
   async run(listen) {
     rmSync(join(this.folder, 'listen'), { force: true });
-    this.child = spawn(BINARY, ['serve', '--listen', listen, '--data-dir', this.folder, ...this.flags], { stdio: ['ignore', 'ignore', 'pipe'] });
+    this.child = spawn(BINARY, ['serve', '--listen', listen, '--data-dir', this.folder, ...FLAGS, ...this.flags], { stdio: ['ignore', 'ignore', 'pipe'] });
     this.errors = '';
     this.child.stderr.on('data', text => { this.errors += text; });
     for (let tries = 0; tries < 200 && !existsSync(join(this.folder, 'listen')); tries++) await sleep(50);

@@ -1,43 +1,114 @@
-// How quick the page is: first paint, and from Enter to the rows on the screen. node measure.mjs http://127.0.0.1:5000
+// How quick the page is, asked of a running server: node measure.mjs http://127.0.0.1:5000 [paint] [filter] [live]
+// paint: first contentful paint and the page's bytes. filter: from Enter to the rows on the screen. live: frames while
+// LIVE_RATE records a second arrive, which this sends itself.
+import { createServer } from 'node:http';
 import { browser } from './logboom.mjs';
-const url = process.argv[2] ?? 'http://127.0.0.1:5000', ROUNDS = 7;
-const median = list => [...list].sort((a, b) => a - b)[list.length >> 1];
+const [url = 'http://127.0.0.1:5000', ...chosen] = process.argv.slice(2), is = part => !chosen.length || chosen.includes(part);
+const PAINTS = 15, TIMES = 5, QUERIES = (process.env.QUERIES ?? 'timed out|level:>=error|session expired|user_id:77|application:mail-api|disk usage|-level:info timed').split('|');
+const LIVE_RATE = 10000, LIVE_SECONDS = 10, EVERY_MS = 50;
+const at = (list, share) => [...list].sort((a, b) => a - b)[Math.min(list.length - 1, Math.floor(list.length * share))], median = list => at(list, .5);
+const ms = n => n.toFixed(0), sleep = time => new Promise(done => setTimeout(done, time));
 const chrome = await browser();
-const paints = [], sizes = [];
-for (let i = 0; i < ROUNDS; i++) {
-  const page = await (await chrome.newContext({ viewport: { width: 1280, height: 800 } })).newPage();
+const open = async () => (await chrome.newContext({ viewport: { width: 1280, height: 800 } })).newPage();
+const idle = page => page.waitForFunction(() => document.querySelector('.results').getAttribute('aria-busy') === 'false');
+
+// First contentful paint: of a browser's first look, with nothing kept, and of the same window again, as a person opens it
+// all day. The floor is a line of text from a bare server: what this machine's browser needs for anything.
+async function paints(address) {
+  const first = [], again = [], painted = page => page.waitForFunction(() => performance.getEntriesByName('first-contentful-paint').length).then(() => page.evaluate(() => performance.getEntriesByName('first-contentful-paint')[0].startTime));
+  let page;
+  for (let i = 0; i < PAINTS; i++) {
+    page = await open();
+    await page.goto(address);
+    first.push(await painted(page));
+    if (i < PAINTS - 1) await page.context().close();
+  }
+  for (let i = 0; i < PAINTS; i++) {
+    await page.goto('about:blank');
+    await page.goto(address);
+    again.push(await painted(page));
+    await page.waitForTimeout(200);
+  }
+  if (address.startsWith(url)) await idle(page);
+  const bytes = await page.evaluate(() => [...performance.getEntriesByType('resource').filter(r => /\.(js|css|svg)$/.test(r.name)), ...performance.getEntriesByType('navigation')].reduce((n, r) => n + r.decodedBodySize, 0));
+  await page.context().close();
+  return { first, again, bytes };
+}
+if (is('paint')) {
+  const bare = createServer((_, response) => response.setHeader('content-type', 'text/html').end('<!doctype html><title>x</title><p>hello')).listen(0, '127.0.0.1');
+  await new Promise(done => bare.once('listening', done));
+  for (const [what, address] of [['floor, a line of text', `http://127.0.0.1:${bare.address().port}/`], ['dashboard', url + '/?from=-1h']]) {
+    const { first, again, bytes } = await paints(address);
+    console.log(`${what} (${bytes} bytes): first contentful paint in a browser that has nothing of it median ${ms(median(first))} ms (worst ${ms(Math.max(...first))}), in the same window again ${ms(median(again))} ms (worst ${ms(Math.max(...again))}); ${PAINTS} times each`);
+  }
+  bare.close();
+}
+
+if (is('filter')) {
+  const page = await open();
   await page.goto(url + '/?all=1');
-  await page.waitForFunction(() => performance.getEntriesByName('first-contentful-paint').length && document.querySelector('.row'));
-  paints.push(await page.evaluate(() => performance.getEntriesByName('first-contentful-paint')[0].startTime));
-  sizes.push(await page.evaluate(() => performance.getEntriesByType('resource').filter(r => /\.(js|css|svg)$/.test(r.name)).reduce((n, r) => n + r.decodedBodySize, 0) + performance.getEntriesByType('navigation')[0].decodedBodySize));
+  await idle(page);
+  const total = await page.evaluate(() => fetch('/stats').then(r => r.json()).then(s => s.total));
+  console.log(`filters over ${total} records, ${TIMES} times each`);
+  // From Enter to the frame after the one that has the new rows; the rest of the page follows.
+  const run = text => page.evaluate(q => new Promise(done => {
+    const input = document.querySelector('#q'), space = document.querySelector('.space'), started = performance.now(), seen = new MutationObserver(() => { seen.disconnect(); requestAnimationFrame(() => done(performance.now() - started)); });
+    seen.observe(space, { childList: true, subtree: true });
+    input.focus();
+    input.value = q;
+    input.dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter', bubbles: true, cancelable: true }));
+  }), text);
+  for (const q of QUERIES) {
+    const took = [], all = [], server = [];
+    for (let i = 0; i < TIMES; i++) {
+      const answered = page.waitForResponse(r => new URL(r.url()).pathname === '/logs/'), started = performance.now();
+      took.push(await run(q));
+      server.push(Number(/query;dur=([\d.]+)/.exec((await answered).headers()['server-timing'])?.[1]));
+      await idle(page);
+      all.push(performance.now() - started);
+      await run('');
+      await idle(page);
+    }
+    console.log(`${q}: rows after ${ms(median(took))} ms (worst ${ms(Math.max(...took))}), of it the query ${ms(median(server))} ms; counts, chart and facets too after ${ms(median(all))} ms`);
+  }
   await page.context().close();
 }
-console.log(`first contentful paint ${median(paints).toFixed(0)} ms (${paints.map(p => p.toFixed(0)).join(' ')}), the page has ${sizes[0]} bytes`);
-const page = await (await chrome.newContext({ viewport: { width: 1280, height: 800 } })).newPage();
-await page.goto(url + '/?all=1');
-await page.waitForFunction(() => document.querySelector('.row') && !document.querySelector('.loading'));
-await page.waitForTimeout(3000);
-for (const q of process.argv.slice(3).length ? process.argv.slice(3) : ['timed out', 'level:>=error', 'session expired', 'user_id:77', 'application:mail-api', 'disk usage']) {
-  const took = [];
-  for (let i = 0; i < 3; i++) {
-    await page.evaluate(() => { window.before = document.querySelector('.row')?.id; });
-    took.push(await page.evaluate(q => new Promise(done => {
-      const input = document.querySelector('#q'), started = performance.now(), marks = new MutationObserver(() => {
-        if (!location.search.includes('q=')) return;
-        const row = document.querySelector('.row');
-        if (row && window.painted !== row) { marks.disconnect(); requestAnimationFrame(() => done(performance.now() - started)); }
-      });
-      window.painted = document.querySelector('.row');
-      marks.observe(document.querySelector('.space'), { childList: true });
-      input.focus();
-      input.value = q;
-      input.dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter', bubbles: true, cancelable: true }));
-    }), q));
-    await page.waitForTimeout(2500);
-    await page.fill('#q', '');
-    await page.press('#q', 'Enter');
-    await page.waitForTimeout(2500);
+
+if (is('live')) {
+  const page = await open();
+  await page.goto(url + '/?live=1&from=-15m');
+  await idle(page);
+  await page.waitForFunction(() => document.querySelector('#live .word').textContent === 'Live');
+  await page.evaluate(() => {
+    window.gaps = [];
+    let last = performance.now();
+    const frame = now => { window.gaps.push(now - last); last = now; requestAnimationFrame(frame); };
+    requestAnimationFrame(frame);
+  });
+  const cdp = process.env.PROFILE && await page.context().newCDPSession(page);
+  if (cdp) { await cdp.send('Profiler.enable'); await cdp.send('Profiler.start'); }
+  const levels = ['INFO', 'INFO', 'INFO', 'DEBUG', 'WARN', 'ERROR'], count = LIVE_RATE * EVERY_MS / 1000;
+  // Made before, so that making them takes nothing from the page.
+  const bodies = Array.from({ length: 20 }, (_, b) => JSON.stringify(Array.from({ length: count }, (_, i) => ({ level: levels[i % 6], source: `web-${i % 20}`, application: 'shop', message: `GET /api/orders/${b * count + i} 200 in ${i % 90} ms`, metadata: { user: i % 1000 } }))));
+  let sent = 0, typed = [];
+  const started = performance.now();
+  for (let turn = 0; performance.now() - started < LIVE_SECONDS * 1000; turn++) {
+    const answer = await fetch(url + '/data/batch', { method: 'POST', headers: { 'content-type': 'application/json' }, body: bodies[turn % bodies.length] });
+    if (answer.status !== 202) throw new Error(await answer.text());
+    sent += count;
+    // A person's key meanwhile: help opens and closes.
+    if (turn % 20 === 10) typed.push(await page.evaluate(() => new Promise(done => { const began = performance.now(); document.querySelector('#help-b').click(); requestAnimationFrame(() => requestAnimationFrame(() => { done(performance.now() - began); document.querySelector('#help').close(); })); })));
+    await sleep(Math.max(0, started + (turn + 1) * EVERY_MS - performance.now()));
   }
-  console.log(`${q}: ${median(took).toFixed(0)} ms from Enter to rows (${took.map(t => t.toFixed(0)).join(' ')})`);
+  const rate = sent / (performance.now() - started) * 1000, gaps = await page.evaluate(() => window.gaps);
+  if (cdp) {
+    const { profile } = await cdp.send('Profiler.stop'), self = new Map(), name = new Map(profile.nodes.map(n => [n.id, `${n.callFrame.functionName || '?'} ${n.callFrame.url.split('/').pop()}:${n.callFrame.lineNumber + 1}`]));
+    profile.samples.forEach((id, i) => self.set(name.get(id), (self.get(name.get(id)) ?? 0) + profile.timeDeltas[i] / 1000));
+    for (const [what, time] of [...self].sort((a, b) => b[1] - a[1]).slice(0, 15)) console.log(`  ${ms(time)} ms ${what}`);
+  }
+  await sleep(1500);
+  const shown = await page.evaluate(() => ({ rate: document.querySelector('#live .rate').textContent, rows: document.querySelector('#list').getAttribute('aria-rowcount'), nodes: document.querySelectorAll('.item').length, skipped: [...document.querySelectorAll('.break')].length }));
+  console.log(`live at ${ms(rate)} records/s for ${LIVE_SECONDS} s: frames every ${ms(median(gaps))} ms in the median, ${ms(at(gaps, .99))} at 99 %, ${ms(Math.max(...gaps))} at worst; a click is painted after ${ms(median(typed))} ms (worst ${ms(Math.max(...typed))}); ${shown.rows} rows listed in ${shown.nodes} nodes`);
+  await page.context().close();
 }
 await chrome.close();

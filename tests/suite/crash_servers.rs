@@ -196,6 +196,27 @@ fn what_was_acknowledged_is_in_postgres_once() {
     }
 }
 
+/// Waits for so many rows, as long as they become more.
+fn wait_for_rows(postgres: &Postgres, expected: u64) {
+    let mut seen = (0, std::time::Instant::now());
+    loop {
+        let count: u64 = postgres.sql("SELECT count(*) FROM logs").parse().expect("a count");
+        match count {
+            _ if count == expected => return,
+            _ if count > seen.0 => seen = (count, std::time::Instant::now()),
+            _ => assert!(
+                seen.1.elapsed() < PATIENCE,
+                "{count} of {expected} rows, and no more for {PATIENCE:?}; Postgres is at:\n{}",
+                postgres.sql(
+                    "SELECT pid, application_name, state, wait_event, now() - xact_start, pg_blocking_pids(pid), left(query, 80)
+                     FROM pg_stat_activity WHERE application_name LIKE 'logboom%' ORDER BY xact_start"
+                )
+            ),
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
 /// One of three workers is killed, one is stopped inside its COPY for longer than the claim time and goes on then: still
 /// each record once, and the third goes on meanwhile.
 #[test]
@@ -233,10 +254,10 @@ fn stopped_and_killed_workers_hold_nobody_up() {
     workers.remove(0).kill();
     let sent = fill(&engine);
     // The third stores everything, what the other two held included, while one of them stands still.
-    wait_until("all of them", || postgres.sql("SELECT count(*) FROM logs") == sent.to_string());
+    wait_for_rows(&postgres, sent);
     stopped.signal("CONT");
     let sent = fill(&engine);
-    wait_until("all of them", || postgres.sql("SELECT count(*) FROM logs") == sent.to_string());
+    wait_for_rows(&postgres, sent);
     std::thread::sleep(Duration::from_millis(500));
     let counts = postgres.sql("SELECT count(*), count(DISTINCT metadata->'number') FROM logs");
     assert_eq!(counts, format!("{sent}|{sent}"));

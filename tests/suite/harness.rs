@@ -359,7 +359,7 @@ pub fn wait_until(what: &str, mut so: impl FnMut() -> bool) {
 
 /// A whole request. Headers of one's own come first, `Host` and `Content-Length` are added.
 pub fn request(method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
-    let mut out = format!("{method} {target} HTTP/1.1\r\nHost: logboom.test\r\n").into_bytes();
+    let mut out = format!("{method} {target} HTTP/1.1\r\nHost: logboom\r\n").into_bytes();
     for (name, value) in headers {
         out.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
     }

@@ -307,3 +307,31 @@ fn other_peoples_pages_may_not_post() {
     assert_eq!(server.connect().ask(same.as_bytes()).status, 202);
     server.wait_for_count("", 2);
 }
+
+#[test]
+fn on_loopback_a_request_names_a_host_of_ours() {
+    let server = Server::with(&["--origins", "https://logs.example.com"]);
+    let port = server.address.port();
+    for (host, status) in [
+        (format!("127.0.0.1:{port}"), 200),
+        (format!("localhost:{port}"), 200),
+        ("box".to_owned(), 200),
+        ("logs.example.com".to_owned(), 200),
+        (format!("evil.example:{port}"), 421),
+        ("127.0.0.1.evil.example".to_owned(), 421),
+    ] {
+        // Whether it is answered by the engine or by the sidecar.
+        for target in ["/health", "/logs/", "/"] {
+            let asked = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+            let answer = server.connect().ask(asked.as_bytes());
+            assert_eq!(answer.status, status, "{host} {target}: {}", answer.text());
+        }
+    }
+    let asked = format!(
+        "POST /data/fast HTTP/1.1\r\nHost: evil.example\r\nOrigin: http://evil.example\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{RECORD}",
+        RECORD.len()
+    );
+    let answer = server.connect().ask(asked.as_bytes());
+    assert_eq!((answer.status, answer.code().as_str()), (421, "foreign_host"), "{}", answer.text());
+}

@@ -6,6 +6,7 @@ mod harness;
 mod apart;
 mod bad_input;
 mod bench;
+mod browser;
 mod commands;
 mod crash;
 mod crash_servers;

@@ -64,7 +64,7 @@ fn every_route_answers_as_its_example_says() {
             }
         }
     }
-    assert_eq!(routes, 20);
+    assert_eq!(routes, 21);
 }
 
 #[test]

@@ -35,15 +35,37 @@ impl Drop for Feed {
 #[derive(Clone, Debug)]
 struct Frame {
     message: Arc<str>,
-    /// Records that this feed told of before, sent or skipped, and with this frame.
-    before: u64,
-    after: u64,
+    /// What this feed told of before, and with this frame.
+    before: Told,
+    after: Told,
+}
+
+/// Records that a feed told of, sent or skipped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Told {
+    records: u64,
+    /// Of these, skipped ones that were never looked at: the filter may not have wanted them.
+    unseen: u64,
+}
+
+/// How many records were skipped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Skipped {
+    pub count: u64,
+    /// Whether the filter wants them all; else so many at the most.
+    pub exact: bool,
+}
+
+impl Skipped {
+    pub fn message(self) -> String {
+        format!("{{\"type\":\"skipped\",\"count\":{},\"exact\":{}}}", self.count, self.exact)
+    }
 }
 
 /// A viewer's place in the feed, which lives as long as one has a place in it.
 pub struct Frames {
     receiver: broadcast::Receiver<Frame>,
-    seen: Option<u64>,
+    seen: Option<Told>,
     _feed: Arc<Feed>,
 }
 
@@ -53,7 +75,7 @@ pub enum Event {
     Message {
         message: Arc<str>,
         /// Records that this viewer was too slow for just before.
-        skipped: u64,
+        skipped: Option<Skipped>,
     },
     Closed,
 }
@@ -62,7 +84,9 @@ impl Feed {
     /// Subscribes before it returns, so that nothing that becomes durable later is missed.
     pub fn start(filter: &Filter, tail: &Tail) -> Feed {
         let frames = broadcast::Sender::new(FRAMES_MAX);
-        let task = tokio::spawn(run(tail.subscribe_for(filter), filter.matcher(), frames.clone())).abort_handle();
+        let takes_all = *filter == Filter::default();
+        let task =
+            tokio::spawn(run(tail.subscribe_for(filter), filter.matcher(), takes_all, frames.clone())).abort_handle();
         Feed { frames, task }
     }
 
@@ -77,7 +101,10 @@ impl Frames {
         loop {
             match self.receiver.recv().await {
                 Ok(frame) => {
-                    let skipped = self.seen.map_or(0, |seen| frame.before.saturating_sub(seen));
+                    let skipped = self.seen.filter(|seen| *seen != frame.before).map(|seen| Skipped {
+                        count: frame.before.records.saturating_sub(seen.records),
+                        exact: frame.before.unseen == seen.unseen,
+                    });
                     self.seen = Some(frame.after);
                     return Event::Message { message: frame.message, skipped };
                 }
@@ -88,7 +115,8 @@ impl Frames {
     }
 }
 
-async fn run(mut batches: Viewer, matcher: Matcher, frames: broadcast::Sender<Frame>) {
+/// `takes_all`: the filter wants every record, so that what was never looked at is counted exactly.
+async fn run(mut batches: Viewer, matcher: Matcher, takes_all: bool, frames: broadcast::Sender<Frame>) {
     let mut open = OpenFrame::default();
     let mut due = Instant::now();
     loop {
@@ -107,9 +135,11 @@ async fn run(mut batches: Viewer, matcher: Matcher, frames: broadcast::Sender<Fr
             open.send(&frames);
             return;
         };
-        open.skip(skipped);
+        open.skip(skipped, if takes_all { 0 } else { skipped });
         match open.is_full() {
-            true => open.skip(batch.len() as u64),
+            true if takes_all => open.skip(batch.len() as u64, 0),
+            // Counting costs a fraction of writing, and tells what was missed of this filter.
+            true => open.skip(batch.rows().filter(|row| matcher.matches(row)).count() as u64, 0),
             false => batch.rows().filter(|row| matcher.matches(row)).for_each(|row| open.push(&row)),
         }
         if !open.is_empty() && due <= Instant::now() {
@@ -127,7 +157,9 @@ struct OpenFrame {
     record: Vec<u8>,
     rows: u64,
     skipped: u64,
-    told: u64,
+    /// Of `skipped`, those that nobody looked at.
+    unseen: u64,
+    told: Told,
 }
 
 impl OpenFrame {
@@ -139,8 +171,9 @@ impl OpenFrame {
         self.json.len() >= FRAME_BYTES_MAX
     }
 
-    fn skip(&mut self, rows: u64) {
+    fn skip(&mut self, rows: u64, unseen: u64) {
         self.skipped += rows;
+        self.unseen += unseen;
     }
 
     fn push(&mut self, row: &record::Row) {
@@ -157,25 +190,25 @@ impl OpenFrame {
     }
 
     fn send(&mut self, frames: &broadcast::Sender<Frame>) {
-        let mut tell = |message: &str, rows: u64| {
-            let frame = Frame { message: message.into(), before: self.told, after: self.told + rows };
-            self.told = frame.after;
+        let mut tell = |message: &str, records: u64, unseen: u64| {
+            let before = self.told;
+            let after = Told { records: before.records + records, unseen: before.unseen + unseen };
+            let frame = Frame { message: message.into(), before, after };
+            self.told = after;
             // An error means that the last viewer has just left, and this task with it.
             let _ = frames.send(frame);
         };
         if self.skipped > 0 {
-            tell(&skipped_message(self.skipped), self.skipped);
+            let skipped = Skipped { count: self.skipped, exact: self.unseen == 0 };
+            tell(&skipped.message(), self.skipped, self.unseen);
         }
         if self.rows > 0 {
             self.json.push_str("]}");
-            tell(&self.json, self.rows);
+            tell(&self.json, self.rows, 0);
         }
         self.json.clear();
         self.rows = 0;
         self.skipped = 0;
+        self.unseen = 0;
     }
-}
-
-pub fn skipped_message(count: u64) -> String {
-    format!("{{\"type\":\"skipped\",\"count\":{count}}}")
 }

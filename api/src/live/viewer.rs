@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout};
 use warp::ws::{Message, WebSocket};
 
 use super::Subscription;
-use super::feed::{Event, skipped_message};
+use super::feed::Event;
 
 /// A ping goes out after so long without a frame: proxies drop connections that are silent for a minute, and a viewer
 /// whose machine has gone is found out.
@@ -31,7 +31,7 @@ pub async fn watch(mut socket: WebSocket, mut subscription: Subscription) {
         let send = tokio::select! {
             event = subscription.frames.next() => match event {
                 Event::Message { message, skipped } => {
-                    if skipped > 0 && !send(&mut socket, Message::text(skipped_message(skipped))).await {
+                    if let Some(skipped) = skipped && !send(&mut socket, Message::text(skipped.message())).await {
                         return;
                     }
                     Message::text(&*message)

@@ -40,6 +40,11 @@ fn document() -> OpenApi {
     );
     let mut paths = PathsBuilder::new();
     for route in routes::all() {
+        let route = route.error(
+            421,
+            &["foreign_host"],
+            "`logs.example` is no name of this server, which listens on this machine only: name it in the setting origins",
+        );
         paths = paths.path(route.path, PathItem::new(route.method, route.operation));
     }
     let tags = [
@@ -259,7 +264,7 @@ mod tests {
             let none = matches!(route, None | Some(crate::route::Route::Dashboard("data" | "health" | "metrics")));
             assert_eq!(none, engine.contains(&path.as_str()), "{path}");
         }
-        assert_eq!(document.paths.paths.len(), 20);
+        assert_eq!(document.paths.paths.len(), 21);
     }
 
     #[test]

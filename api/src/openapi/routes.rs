@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Route, number, one_of, text};
+use crate::dead_letters::{LETTERS_DEFAULT, LETTERS_MAX};
 use crate::logs::{CONTEXT_ROWS_DEFAULT, CONTEXT_ROWS_MAX, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX};
 use crate::stats::{FACET_VALUES_DEFAULT, FACET_VALUES_MAX};
 use utoipa::openapi::schema::{Object, ObjectBuilder, SchemaFormat, Type};
@@ -185,7 +186,7 @@ fn logs() -> Vec<Route> {
             Route::get("/ws/logs", "logs", "watch_records", "The live tail, a WebSocket")
                 .about(
                     "Messages are `{\"type\": \"logs\", \"logs\": […]}` in order of arrival, joined for at most 10 ms, \
-                     and `{\"type\": \"skipped\", \"count\": n}` when records came faster than they were taken. \
+                     and `{\"type\": \"skipped\", \"count\": n, \"exact\": true}` when records came faster than they were taken. \
                      See docs/WEBSOCKET.md.",
                 )
                 .filtered()
@@ -315,7 +316,8 @@ fn parse() -> Vec<Route> {
 }
 
 fn operation() -> Vec<Route> {
-    let health = json!({"status": "ok", "parts": {"queue": {"status": "ok", "detail": "312 records wait"}}});
+    let health =
+        json!({"status": "ok", "version": "0.1.0", "parts": {"queue": {"status": "ok", "detail": "312 records wait"}}});
     vec![
         Route::get("/health", "operation", "get_health", "Whether logs are taken, and how well")
             .json(200, "`ok` or `degraded`", "Health", health)
@@ -323,7 +325,7 @@ fn operation() -> Vec<Route> {
                 503,
                 "Logs cannot be taken",
                 "Health",
-                json!({"status": "down", "parts": {"queue": {"status": "down", "detail": "the disk is full"}}}),
+                json!({"status": "down", "version": "0.1.0", "parts": {"queue": {"status": "down", "detail": "the disk is full"}}}),
             ),
         Route::get("/queue/status", "operation", "get_queue", "What waits between the doors and the store").json(
             200,
@@ -331,6 +333,29 @@ fn operation() -> Vec<Route> {
             "Queue",
             json!({"kind": "local", "depth": 312, "oldest_seconds": 0.2, "streams": []}),
         ),
+        Route::get("/dead-letters", "operation", "list_dead_letters", "What the store has refused for good, and why")
+            .about("Newest first. Such a record is in no query; correct it and send it again. The files take whatever was encoded and have none.")
+            .query("limit", "Letters in the page.", defaulted(number(1..=LETTERS_MAX), LETTERS_DEFAULT))
+            .query("cursor", "`next_cursor` of the page before.", text())
+            .json(
+                200,
+                "A page",
+                "DeadLetters",
+                json!({
+                    "dead_letters": [{
+                        "id": ID, "failed_at": "2025-11-11T16:00:01.000000Z", "reason": "22P05: unsupported Unicode escape sequence",
+                        "batch_id": ID, "log": record()
+                    }],
+                    "total": 1, "next_cursor": null
+                }),
+            )
+            .error(
+                400,
+                &["bad_parameter", "bad_cursor", "repeated_parameter", "unknown_parameter", "too_many_parameters", "bad_encoding"],
+                "limit is `x`, and must be a number from 1 to 1000: page with cursor",
+            )
+            .error(414, &["query_too_long"], "the query string is 20000 bytes long, at most 16384 are read")
+            .queried(),
         Route::get("/metrics", "operation", "get_metrics", "Metrics for Prometheus").answer(
             200,
             "OpenMetrics text",

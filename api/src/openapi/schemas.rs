@@ -2,7 +2,9 @@
 //! written as bytes (records) or by the engine are described here.
 
 use serde_json::json;
-use utoipa::openapi::schema::{AdditionalProperties, ArrayBuilder, KnownFormat, ObjectBuilder, SchemaFormat, Type};
+use utoipa::openapi::schema::{
+    AdditionalProperties, ArrayBuilder, KnownFormat, ObjectBuilder, OneOfBuilder, SchemaFormat, Type,
+};
 use utoipa::openapi::{Ref, RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
@@ -22,6 +24,7 @@ pub fn all() -> Vec<Named> {
         named("NewRecord", new_record()),
         named("Page", page()),
         named("Neighbours", neighbours()),
+        named("DeadLetters", dead_letters()),
         named("Accepted", object([("id", uuid())])),
         named("Batch", batch()),
         named("BatchAnswer", batch_answer()),
@@ -130,6 +133,25 @@ fn page() -> ObjectBuilder {
     object([("logs", list(of("Record"))), ("next_cursor", RefOr::T(cursor.build().into()))])
 }
 
+fn dead_letters() -> ObjectBuilder {
+    let nullable = |schema: RefOr<Schema>| {
+        let null = ObjectBuilder::new().schema_type(Type::Null).build();
+        RefOr::T(Schema::from(OneOfBuilder::new().item(schema).item(null).build()))
+    };
+    let one = object([
+        ("id", uuid()),
+        ("failed_at", time()),
+        ("reason", string("In the store's words")),
+        ("batch_id", uuid()),
+        ("log", nullable(of("Record"))),
+    ]);
+    object([
+        ("dead_letters", list(Schema::from(one))),
+        ("total", count("How many there are")),
+        ("next_cursor", nullable(string("Of the next page; null at the end"))),
+    ])
+}
+
 fn neighbours() -> ObjectBuilder {
     object([("before", list(of("Record"))), ("log", of("Record")), ("after", list(of("Record")))])
 }
@@ -180,6 +202,7 @@ fn parsed() -> ObjectBuilder {
 fn health() -> ObjectBuilder {
     object([
         ("status", RefOr::T(one_of(&["ok", "degraded", "down"]).into())),
+        ("version", string("Of this program")),
         ("parts", anything("By name: `{\"status\", \"detail\"}`")),
     ])
 }
@@ -189,8 +212,9 @@ fn queue() -> ObjectBuilder {
         ("kind", string("`local` or `redis`")),
         ("depth", count("Batches that wait for the store")),
         ("oldest_seconds", RefOr::T(ObjectBuilder::new().schema_type(Type::Number).build().into())),
-        ("streams", list(anything(""))),
+        ("streams", list(anything("Of the log: `name`, `batches`, `bytes`, `oldest_seconds`; of Redis: `name`, `length`, `pending`, `oldest_seconds`, `consumers`"))),
     ])
+    .property("overflow", anything("With Redis: the local log, in the same shape, of what Redis did not take"))
 }
 
 fn error() -> ObjectBuilder {

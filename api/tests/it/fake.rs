@@ -3,7 +3,8 @@
 use std::sync::{Arc, Condvar, Mutex};
 
 use engine::store::{
-    ContextRows, Counts, FacetField, Facets, Histogram, Page, Position, QueryError, ReadStats, Reader, RowBuf, Stop,
+    ContextRows, Counts, DeadLetter, DeadLetters, FacetField, Facets, Histogram, LetterPosition, Page, Position,
+    QueryError, ReadStats, Reader, RowBuf, Stop,
 };
 use record::{BatchBuilder, Context, Fields, Filter, Id, IdSource, Level, LogRecord, Row, Rows, Text, Timestamp, Zone};
 
@@ -20,6 +21,8 @@ pub struct Fake {
     pub exported: Arc<Mutex<(usize, usize)>>,
     /// What every query fails with.
     pub failure: Option<QueryError>,
+    /// Newest first.
+    pub dead_letters: Vec<DeadLetter>,
 }
 
 pub fn batch(records: &[(i64, Level, &str, &str, &str)]) -> record::Batch {
@@ -191,5 +194,22 @@ impl Reader for Fake {
         let other = values.iter().skip(limit).map(|(_, count)| count).sum();
         values.truncate(limit);
         Ok(Facets { values, other })
+    }
+
+    fn dead_letters(
+        &self,
+        limit: usize,
+        start: Option<LetterPosition>,
+        stop: &Stop,
+    ) -> Result<DeadLetters, QueryError> {
+        self.enter(stop)?;
+        let key = |letter: &DeadLetter| (letter.failed_at.as_micros(), letter.id);
+        let older =
+            self.dead_letters.iter().filter(|&letter| start.is_none_or(|at| key(letter) < (at.failed_at, at.id)));
+        let older: Vec<_> = older.cloned().collect();
+        let next = older.get(limit - 1).filter(|_| older.len() > limit);
+        let next = next.map(key).map(|(failed_at, id)| LetterPosition { failed_at, id });
+        let letters = older.into_iter().take(limit).collect();
+        Ok(DeadLetters { letters, total: self.dead_letters.len() as u64, next })
     }
 }

@@ -330,28 +330,137 @@ fn files_have_tags_and_policies() {
     assert!(!page.body.contains("<script>") && !page.body.contains(" onclick"), "inline script");
 }
 
-#[test]
-fn answers_are_compressed_for_whom_takes_it() {
-    let server = Running::start(Fake::numbered(1_000));
-    let plain = server.get("/logs/?limit=1000");
-    assert_eq!(plain.header("content-encoding"), None);
+/// An answer's head, in lower case, and its body as it came, chunks joined.
+fn raw(server: &Running, target: &str, accepts: &str) -> (String, Vec<u8>) {
     let mut stream = server.connect();
-    stream
-        .write_all(
-            b"GET /logs/?limit=1000 HTTP/1.1\r\nHost: here\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n",
-        )
+    write!(stream, "GET {target} HTTP/1.1\r\nHost: here\r\nAccept-Encoding: {accepts}\r\nConnection: close\r\n\r\n")
         .unwrap();
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).unwrap();
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
     let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
-    assert!(head.contains("content-encoding: gzip\r\n") && head.contains("vary: accept-encoding"), "{head}");
+    let mut rest = &bytes[end + 4..];
+    if !head.contains("transfer-encoding: chunked") {
+        return (head, rest.to_vec());
+    }
+    let mut body = Vec::new();
+    loop {
+        let line = rest.windows(2).position(|two| two == b"\r\n").unwrap();
+        let size = usize::from_str_radix(std::str::from_utf8(&rest[..line]).unwrap(), 16).unwrap();
+        body.extend_from_slice(&rest[line + 2..line + 2 + size]);
+        rest = &rest[line + size + 4..];
+        if size == 0 {
+            return (head, body);
+        }
+    }
+}
+
+fn unpacked(coding: &str, bytes: &[u8]) -> String {
     let mut body = String::new();
-    flate2::read::GzDecoder::new(&bytes[end + 4..]).read_to_string(&mut body).unwrap();
-    assert_eq!(body, plain.body);
-    assert!(bytes.len() * 3 < body.len(), "{} of {}", bytes.len(), body.len());
+    match coding {
+        "gzip" => flate2::read::GzDecoder::new(bytes).read_to_string(&mut body).unwrap(),
+        "zstd" => zstd::stream::read::Decoder::new(bytes).unwrap().read_to_string(&mut body).unwrap(),
+        other => panic!("{other}"),
+    };
+    body
+}
+
+#[test]
+fn answers_are_compressed_for_whom_takes_it() {
+    let server = Running::start(Fake::numbered(5_000));
+    for target in ["/logs/?limit=10000", "/logs/export", "/logs/export?format=csv", "/app.js", "/api/openapi.json"] {
+        let plain = server.get(target);
+        assert_eq!(
+            (plain.header("content-encoding"), plain.header("vary")),
+            (None, Some("accept-encoding")),
+            "{target}"
+        );
+        for (accepts, coding) in [("gzip", "gzip"), ("gzip, deflate, br, zstd", "zstd"), ("zstd;q=0.1, gzip", "gzip")] {
+            let (head, bytes) = raw(&server, target, accepts);
+            let named = head.contains(&format!("content-encoding: {coding}\r\n"));
+            assert!(named && head.contains("vary: accept-encoding"), "{target}: {head}");
+            assert!(unpacked(coding, &bytes) == plain.body, "{target} as {coding}");
+            assert!(bytes.len() * 2 < plain.body.len(), "{target}: {} of {}", bytes.len(), plain.body.len());
+        }
+    }
     let small = server.ask("GET", "/stats", "Accept-Encoding: gzip\r\n");
-    assert_eq!(small.header("content-encoding"), None);
+    assert_eq!((small.header("content-encoding"), small.header("cache-control")), (None, Some("no-store")));
+    let none = raw(&server, "/logs/export?q=nothing", "zstd");
+    assert_eq!(unpacked("zstd", &none.1), "");
+}
+
+#[test]
+fn a_packed_export_is_read_as_it_comes() {
+    let long = "x".repeat(2_000);
+    let records: Vec<_> = (0..40_000).map(|n| (n, Level::Info, "a", long.as_str(), "{}")).collect();
+    let fake = Fake::new(&records);
+    let exported = fake.exported.clone();
+    let server = Running::start(fake);
+    let mut stream = server.connect();
+    stream.write_all(b"GET /logs/export HTTP/1.1\r\nHost: here\r\nAccept-Encoding: gzip\r\n\r\n").unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    let mut size = String::new();
+    let mut stream = BufReader::new(stream);
+    std::io::BufRead::read_line(&mut stream, &mut size).unwrap();
+    let mut first = vec![0; usize::from_str_radix(size.trim_end(), 16).unwrap()];
+    stream.read_exact(&mut first).unwrap();
+    let mut lines = vec![0; 60_000];
+    flate2::read::GzDecoder::new(&*first).read_exact(&mut lines).unwrap();
+    assert!(lines.starts_with(b"{\"id\":"), "the first chunk holds whole records");
+    drop(stream);
+    wait_for("the export outlives its client", || exported.lock().unwrap().1 == 1);
+}
+
+#[test]
+fn dead_letters_page_by_page() {
+    use engine::store::{DeadLetter, RowBuf};
+    use record::{Id, Timestamp};
+    let rows = Fake::numbered(3).rows;
+    let letter = |n: u64| {
+        let at = Timestamp::from_micros(START + n as i64 * 1_000_000).unwrap();
+        let bytes = rows[(n % 3) as usize].clone();
+        DeadLetter {
+            id: Id::new(at, 1, n as u32),
+            failed_at: at,
+            reason: format!("value {n} out of \"range\""),
+            batch_id: Id::new(at, 2, 0),
+            // One that nobody can read any more.
+            row: (n != 1).then_some(RowBuf { bytes, count: 1 }),
+        }
+    };
+    let fake = Fake { dead_letters: (0..5).rev().map(letter).collect(), ..Fake::default() };
+    let server = Running::start(fake);
+    let mut seen = Vec::new();
+    let mut target = "/dead-letters?limit=2".to_owned();
+    let pages = loop {
+        let page = server.get(&target);
+        assert_eq!((page.status, page.header("cache-control")), (200, Some("no-store")), "{page:?}");
+        assert!(page.body.contains("],\"total\":5,\"next_cursor\":"), "{page:?}");
+        seen.extend(page.all("reason").iter().map(|reason| reason.to_string()));
+        match page.all("next_cursor").first() {
+            Some(cursor) => target = format!("/dead-letters/?limit=2&cursor={cursor}"),
+            None => break page,
+        }
+    };
+    assert_eq!(
+        seen,
+        ["value 4 out of \\", "value 3 out of \\", "value 2 out of \\", "value 1 out of \\", "value 0 out of \\"]
+    );
+    assert!(pages.body.starts_with("{\"dead_letters\":[{\"id\":\"019a"), "{pages:?}");
+    assert!(pages.body.contains("\"failed_at\":\"2025-11-11T16:00:00.000000Z\""), "{pages:?}");
+    assert!(pages.body.contains("\"log\":{\"id\":"), "{pages:?}");
+    assert!(server.get("/dead-letters?limit=4").body.contains("\"log\":null}],"));
+    let none = Running::start(Fake::default()).get("/dead-letters/");
+    assert_eq!(none.body, "{\"dead_letters\":[],\"total\":0,\"next_cursor\":null}");
+    for (query, code) in [("cursor=x", "bad_cursor"), ("limit=1001", "bad_parameter"), ("q=x", "unknown_parameter")] {
+        let answer = server.get(&format!("/dead-letters?{query}"));
+        assert_eq!((answer.status, answer.code()), (400, code), "{query}");
+    }
 }
 
 #[test]
@@ -359,7 +468,8 @@ fn other_origins_read_when_they_are_named() {
     let server = Running::with(Fake::numbered(3), |config| config.origins = vec!["http://ops.example".into()]);
     let named = server.ask("GET", "/stats", "Origin: http://ops.example\r\n");
     assert_eq!(named.header("access-control-allow-origin"), Some("http://ops.example"));
-    assert_eq!(named.header("vary"), Some("origin"));
+    let vary: Vec<_> = named.headers.iter().filter(|(name, _)| name == "vary").map(|(_, value)| &**value).collect();
+    assert_eq!(vary, ["origin", "accept-encoding"]);
     assert_eq!(
         server.ask("GET", "/stats", "Origin: http://evil.example\r\n").header("access-control-allow-origin"),
         None

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use record::Zone;
-use record::format::{self, Mode, Multiline, Parser, Pattern};
+use record::format::{self, Mode, Multiline, Parser, Pattern, Reject};
 
+use super::account::reject_reply;
 use crate::http::{Coding, Head, Reply, head::query_params};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -180,7 +181,10 @@ pub fn parser(name: &str) -> Result<LineFormat, Reply> {
 pub fn pattern(expression: &str, time_format: Option<&str>) -> Result<LineFormat, Reply> {
     match Pattern::new(expression, time_format) {
         Ok(pattern) => Ok(LineFormat::Pattern(Arc::new(pattern))),
-        Err(error) => Err(Reply::error(400, "malformed_pattern", &error.to_string())),
+        Err(error) => {
+            let (column, message) = (error.column(expression), error.to_string());
+            Err(reject_reply(400, &Reject { code: "malformed_pattern", message, line: None, column }))
+        }
     }
 }
 

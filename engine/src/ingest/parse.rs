@@ -328,6 +328,7 @@ mod tests {
             (r#"{"raw_logs": ["a", 1]}"#, 422, "wrong_type"),
             (r#"{"raw_log": "a", "format": "klingon"}"#, 400, "unknown_format"),
             (r#"{"raw_log": "a", "pattern": "("}"#, 400, "malformed_pattern"),
+            (r#"{"raw_log": "a", "pattern": "%{INT:n} ("}"#, 400, r#""column":10}"#),
             (r#"{"raw_log": "a", "pattern": "(?P<a>.)", "format": "json"}"#, 400, "malformed_parameter"),
         ] {
             check(body, status, code);

@@ -105,6 +105,54 @@ pub enum FacetField {
     Metadata(String),
 }
 
+/// A record that the store refuses for good.
+#[derive(Clone, Debug)]
+pub struct DeadLetter {
+    /// Of the record.
+    pub id: Id,
+    pub failed_at: Timestamp,
+    /// In the store's words.
+    pub reason: String,
+    pub batch_id: Id,
+    /// The record, as far as it can be read.
+    pub row: Option<RowBuf>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct DeadLetters {
+    /// The last refused first.
+    pub letters: Vec<DeadLetter>,
+    /// How many there are in all.
+    pub total: u64,
+    /// Where the next page starts; `None` at the end.
+    pub next: Option<LetterPosition>,
+}
+
+/// A place among dead letters: of the last one seen. As text `<µs since 1970>-<id>`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LetterPosition {
+    pub failed_at: i64,
+    pub id: Id,
+}
+
+impl std::fmt::Display for LetterPosition {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "{}-{}", self.failed_at, self.id)
+    }
+}
+
+impl std::str::FromStr for LetterPosition {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<LetterPosition, String> {
+        let read = || {
+            let (time, id) = text.split_once('-')?;
+            Some(LetterPosition { failed_at: time.parse().ok()?, id: Id::parse(id)? })
+        };
+        read().ok_or_else(|| format!("`{text}` is no cursor: take next_cursor of the page before, as it is"))
+    }
+}
+
 /// Why a query has no answer.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum QueryError {
@@ -211,4 +259,15 @@ pub trait Reader: Send + Sync {
     fn histogram(&self, filter: &Filter, interval_seconds: Option<u64>, stop: &Stop) -> Result<Histogram, QueryError>;
 
     fn facets(&self, filter: &Filter, field: &FacetField, limit: usize, stop: &Stop) -> Result<Facets, QueryError>;
+
+    /// What the store has refused for good, at most `limit` of it. A store that takes whatever was encoded has none.
+    fn dead_letters(
+        &self,
+        limit: usize,
+        start: Option<LetterPosition>,
+        stop: &Stop,
+    ) -> Result<DeadLetters, QueryError> {
+        let _ = (limit, start, stop);
+        Ok(DeadLetters::default())
+    }
 }

@@ -19,43 +19,61 @@ pub struct GrokField {
     pub kind: Option<String>,
 }
 
-/// Makes a regular expression of a grok expression.
-pub fn expand(expression: &str) -> Result<(String, Vec<GrokField>), PatternError> {
-    let mut out = String::new();
-    let mut fields = Vec::new();
-    expand_into(expression, &mut out, &mut fields, 0)?;
-    Ok((out, fields))
+/// A grok expression made into a regular one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Expanded {
+    pub regex: String,
+    pub fields: Vec<GrokField>,
+    /// Where pieces of the expression itself have gone: (at in `regex`, at in the expression, length).
+    pieces: Vec<(usize, usize, usize)>,
 }
 
-fn expand_into(
-    expression: &str,
-    out: &mut String,
-    fields: &mut Vec<GrokField>,
-    depth: usize,
-) -> Result<(), PatternError> {
-    if depth > DEPTH_MAX || out.len() > EXPANDED_BYTES_MAX {
+impl Expanded {
+    /// The place in the expression that a place in `regex` comes from: of what a `%{…}` has become, that `%{`.
+    pub fn origin(&self, at: usize) -> usize {
+        let before = self.pieces.iter().rev().find(|(start, _, _)| *start <= at);
+        before.map_or(0, |(start, origin, length)| origin + (at - start).min(*length))
+    }
+}
+
+/// Makes a regular expression of a grok expression.
+pub fn expand(expression: &str) -> Result<Expanded, PatternError> {
+    let mut expanded = Expanded::default();
+    expand_into(expression, &mut expanded, 0)?;
+    Ok(expanded)
+}
+
+fn expand_into(expression: &str, expanded: &mut Expanded, depth: usize) -> Result<(), PatternError> {
+    if depth > DEPTH_MAX || expanded.regex.len() > EXPANDED_BYTES_MAX {
         return Err(PatternError::TooLarge);
     }
-    let mut rest = expression;
-    while let Some(start) = rest.find("%{") {
-        let length = rest[start..].find('}').ok_or_else(|| PatternError::UnknownGrok(rest[start..].to_owned()))?;
-        out.push_str(&rest[..start]);
-        let mut parts = rest[start + 2..start + length].splitn(3, ':');
+    let piece = |from: usize, text: &str, expanded: &mut Expanded| {
+        if depth == 0 {
+            expanded.pieces.push((expanded.regex.len(), from, text.len()));
+        }
+        expanded.regex.push_str(text);
+    };
+    let mut from = 0;
+    while let Some(start) = expression[from..].find("%{").map(|start| from + start) {
+        let unknown = |name: &str| PatternError::UnknownGrok { name: name.to_owned(), at: start };
+        let end = expression[start..].find('}').ok_or_else(|| unknown(&expression[start..]))?;
+        piece(from, &expression[from..start], expanded);
+        let mut parts = expression[start + 2..start + end].splitn(3, ':');
         let name = parts.next().unwrap_or_default();
-        let base = base(name).ok_or_else(|| PatternError::UnknownGrok(name.to_owned()))?;
+        let base = base(name).ok_or_else(|| unknown(name))?;
         match parts.next().filter(|field| !field.is_empty()) {
             Some(field) => {
-                out.push_str(&format!("(?P<g{}>", fields.len()));
+                expanded.regex.push_str(&format!("(?P<g{}>", expanded.fields.len()));
                 let name = field.trim_matches(['[', ']']).replace("][", ".");
-                fields.push(GrokField { name, kind: parts.next().map(str::to_owned) });
+                expanded.fields.push(GrokField { name, kind: parts.next().map(str::to_owned) });
             }
-            None => out.push_str("(?:"),
+            None => expanded.regex.push_str("(?:"),
         }
-        expand_into(base, out, fields, depth + 1)?;
-        out.push(')');
-        rest = &rest[start + length + 1..];
+        expand_into(base, expanded, depth + 1)?;
+        expanded.regex.push(')');
+        from = start + end + 1;
     }
-    out.push_str(rest);
+    piece(from, &expression[from..], expanded);
     Ok(())
 }
 
@@ -163,7 +181,7 @@ mod tests {
     #[test]
     fn every_base_pattern_compiles() {
         for (name, _) in BASE {
-            let (expression, _) = expand(&format!("^%{{{name}}}$")).unwrap();
+            let expression = expand(&format!("^%{{{name}}}$")).unwrap().regex;
             assert!(regex::bytes::Regex::new(&expression).is_ok(), "{name}: {expression}");
         }
     }
@@ -188,21 +206,32 @@ mod tests {
             ("PATH", r"C:\Windows\x"),
             ("JAVACLASS", "org.example.Main$Inner"),
         ] {
-            let (expression, _) = expand(&format!("^%{{{name}}}$")).unwrap();
+            let expression = expand(&format!("^%{{{name}}}$")).unwrap().regex;
             assert!(regex::Regex::new(&expression).unwrap().is_match(text), "{name}: {text}");
         }
     }
 
     #[test]
     fn fields_are_numbered_and_named() {
-        let (expression, fields) = expand("%{INT:[http][status]:int} %{WORD}").unwrap();
-        assert_eq!(expression, r"(?P<g0>[+-]?[0-9]+) (?:\b\w+\b)");
-        assert_eq!(fields, [GrokField { name: "http.status".to_owned(), kind: Some("int".to_owned()) }]);
+        let expanded = expand("%{INT:[http][status]:int} %{WORD}").unwrap();
+        assert_eq!(expanded.regex, r"(?P<g0>[+-]?[0-9]+) (?:\b\w+\b)");
+        assert_eq!(expanded.fields, [GrokField { name: "http.status".to_owned(), kind: Some("int".to_owned()) }]);
     }
 
     #[test]
     fn unknown_patterns_are_named() {
-        assert_eq!(expand("%{NOPE:x}"), Err(PatternError::UnknownGrok("NOPE".to_owned())));
-        assert!(expand("%{INT").is_err());
+        let unknown = |name: &str, at| Err(PatternError::UnknownGrok { name: name.to_owned(), at });
+        assert_eq!(expand("x %{NOPE:x}"), unknown("NOPE", 2));
+        assert_eq!(expand("%{INT"), unknown("%{INT", 0));
+    }
+
+    #[test]
+    fn places_are_those_of_the_expression() {
+        let expanded = expand("a%{INT:n} b %{INT}c").unwrap();
+        assert_eq!(expanded.regex, "a(?P<g0>[+-]?[0-9]+) b (?:[+-]?[0-9]+)c");
+        // a, the middle of the first field, the blank after it, the end.
+        for (at, origin) in [(0, 0), (1, 1), (10, 1), (20, 9), (22, 11), (expanded.regex.len(), 19)] {
+            assert_eq!(expanded.origin(at), origin, "{at}");
+        }
     }
 }

@@ -12,7 +12,7 @@
 use regex::bytes::{Regex, RegexBuilder};
 
 use super::line::LINE_BYTES_MAX;
-use super::pattern::{COMPILED_BYTES_MAX, EXPRESSION_BYTES_MAX, PatternError};
+use super::pattern::{COMPILED_BYTES_MAX, EXPRESSION_BYTES_MAX, PatternError, why_broken};
 
 /// Which lines go on with a record.
 #[derive(Clone, Debug)]
@@ -29,13 +29,16 @@ impl Multiline {
             return Ok(Multiline::Indent);
         }
         let Some(expression) = text.strip_prefix("start:") else {
-            return Err(PatternError::Regex(format!("`{text}`: write indent, or start: and an expression")));
+            return Err(PatternError::Regex {
+                reason: format!("`{text}`: write indent, or start: and an expression"),
+                at: None,
+            });
         };
         if expression.len() > EXPRESSION_BYTES_MAX {
             return Err(PatternError::TooLong(expression.len()));
         }
         let regex = RegexBuilder::new(expression).size_limit(COMPILED_BYTES_MAX).build();
-        let regex = regex.map_err(|error| PatternError::Regex(error.to_string()))?;
+        let regex = regex.map_err(|error| why_broken(expression, error))?;
         Ok(Multiline::Start(regex))
     }
 }

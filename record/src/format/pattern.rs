@@ -24,18 +24,44 @@ pub(super) const COMPILED_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Why an expression is no pattern.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
-    #[error("no grok pattern is called `{0}`")]
-    UnknownGrok(String),
+    #[error("no grok pattern is called `{name}`")]
+    UnknownGrok { name: String, at: usize },
     #[error("the expression is too large once its patterns are put in")]
     TooLarge,
     #[error("the expression is {0} bytes long, and the most is {EXPRESSION_BYTES_MAX}")]
     TooLong(usize),
-    #[error("not a regular expression: {0}")]
-    Regex(String),
+    #[error("not a regular expression: {reason}")]
+    Regex { reason: String, at: Option<usize> },
     #[error("no named group: write (?P<message>.*) or %{{GREEDYDATA:message}}")]
     NoGroups,
     #[error(transparent)]
     TimeFormat(#[from] UnknownDirective),
+}
+
+impl PatternError {
+    /// Where in the expression it is wrong, in characters from 1, as far as that can be said.
+    pub fn column(&self, expression: &str) -> Option<usize> {
+        let at = match self {
+            PatternError::UnknownGrok { at, .. } => *at,
+            PatternError::Regex { at, .. } => (*at)?,
+            _ => return None,
+        };
+        Some(expression.get(..at)?.chars().count() + 1)
+    }
+}
+
+/// Why `regex` does not compile, and where. Asked of the parser itself: what [`regex::Error`] tells is a drawing.
+pub(super) fn why_broken(regex: &str, error: regex::Error) -> PatternError {
+    let mut parser = regex_syntax::ParserBuilder::new().utf8(false).dot_matches_new_line(true).build();
+    let (reason, at) = match parser.parse(regex) {
+        Err(regex_syntax::Error::Parse(error)) => (error.kind().to_string(), Some(error.span().start.offset)),
+        Err(regex_syntax::Error::Translate(error)) => (error.kind().to_string(), Some(error.span().start.offset)),
+        _ => match error {
+            regex::Error::CompiledTooBig(bytes) => (format!("it takes more than {bytes} bytes once compiled"), None),
+            other => (other.to_string(), None),
+        },
+    };
+    PatternError::Regex { reason, at }
 }
 
 /// What patterns that come with a request are listed as.
@@ -114,19 +140,24 @@ impl Pattern {
         if expression.len() > EXPRESSION_BYTES_MAX {
             return Err(PatternError::TooLong(expression.len()));
         }
-        let (expanded, fields) = grok::expand(expression)?;
-        let regex = RegexBuilder::new(&expanded)
+        let expanded = grok::expand(expression)?;
+        let regex = RegexBuilder::new(&expanded.regex)
             .size_limit(COMPILED_BYTES_MAX)
             .dfa_size_limit(COMPILED_BYTES_MAX)
             .dot_matches_new_line(true)
             .build()
-            .map_err(|error| PatternError::Regex(error.to_string()))?;
+            .map_err(|error| match why_broken(&expanded.regex, error) {
+                PatternError::Regex { reason, at } => {
+                    PatternError::Regex { reason, at: at.map(|at| expanded.origin(at)) }
+                }
+                other => other,
+            })?;
         let groups: Vec<Group> = regex
             .capture_names()
             .enumerate()
             .filter_map(|(index, name)| {
                 let name = name?;
-                let field = name.strip_prefix('g').and_then(|n| fields.get(n.parse::<usize>().ok()?));
+                let field = name.strip_prefix('g').and_then(|n| expanded.fields.get(n.parse::<usize>().ok()?));
                 let target = match field {
                     Some(field) => target_of(&field.name, field.kind.as_deref().map(kind_of)),
                     None => target_of(name, None),
@@ -360,15 +391,17 @@ mod tests {
 
     #[test]
     fn broken_expressions_are_told() {
-        for (expression, want) in [
-            ("(", "not a regular expression"),
-            (r"\d+", "no named group"),
-            ("%{NOPE:x}", "no grok pattern is called `NOPE`"),
-            (r"(?P<a>\w{1000}{1000})", "not a regular expression"),
-            (r"(?P<a>x)(?=y)", "not a regular expression"),
+        for (expression, want, column) in [
+            ("ä(", "not a regular expression: unclosed group", Some(2)),
+            (r"\d+", "no named group", None),
+            ("x %{NOPE:x}", "no grok pattern is called `NOPE`", Some(3)),
+            (r"(?P<a>\w{1000}{1000})", "not a regular expression: it takes more than", None),
+            (r"%{INT:n} (?P<a>x)(?=y)", "not a regular expression: look-around", Some(18)),
+            ("%{INT:n} %{DATA:d} [z-a]", "invalid character class range", Some(21)),
         ] {
-            let error = Pattern::new(expression, None).unwrap_err().to_string();
-            assert!(error.contains(want), "{expression}: {error}");
+            let error = Pattern::new(expression, None).unwrap_err();
+            assert!(error.to_string().contains(want), "{expression}: {error}");
+            assert_eq!(error.column(expression), column, "{expression}");
         }
         assert!(matches!(Pattern::new(&"a".repeat(9000), None), Err(PatternError::TooLong(9000))));
         assert!(Pattern::new("(?P<a>x)", Some("%Q")).is_err());

@@ -65,18 +65,26 @@ impl Counters {
         self.slot(side).clone()
     }
 
-    /// Returns whether it is the first of a row: tell it once.
-    pub(super) fn failed(&self, side: Side, error: &RedisError) -> bool {
+    pub(super) fn failed(&self, side: Side, error: &RedisError) {
         let now = Instant::now();
         let mut slot = self.slot(side);
-        let since = slot.as_ref().map(|failure| failure.since);
-        *slot = Some(Failure { error: error.clone(), since: since.unwrap_or(now), last: now });
-        since.is_none()
+        let since = slot.as_ref().map_or(now, |failure| failure.since);
+        *slot = Some(Failure { error: error.clone(), since, last: now });
     }
 
-    /// Returns for how long it had failed, if it had.
-    pub(super) fn succeeded(&self, side: Side) -> Option<Failure> {
-        self.slot(side).take()
+    /// The tail's failures: the others' are told by whoever pushes and takes, and of a server that is away nobody need
+    /// hear twice.
+    pub(super) fn tail_failed(&self, error: &RedisError, what: &str) {
+        let is_first = self.failure(Side::Tail).is_none();
+        self.failed(Side::Tail, error);
+        match error.is_passing() {
+            false if is_first => tracing::warn!("{what}: {error}"),
+            _ => tracing::debug!("{what}: {error}"),
+        }
+    }
+
+    pub(super) fn succeeded(&self, side: Side) {
+        *self.slot(side) = None;
     }
 
     fn slot(&self, side: Side) -> std::sync::MutexGuard<'_, Option<Failure>> {

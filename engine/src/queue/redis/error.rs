@@ -49,26 +49,25 @@ pub(super) fn understand(error: &redis::RedisError, at: &str) -> RedisError {
 }
 
 fn from_io(error: &redis::RedisError, at: &str) -> RedisError {
-    match io_source(error) {
-        _ if error.is_timeout() => RedisError::Away(format!("{at} does not answer in time")),
+    if error.is_timeout() {
+        let hint = if at.starts_with("rediss:") { "; write redis:// if it speaks no TLS" } else { "" };
+        return RedisError::Away(format!("{at} does not answer in time{hint}"));
+    }
+    // The library keeps the cause in an Arc, which is an error itself.
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<Arc<dyn Error + Send + Sync>>());
+    match cause.and_then(|cause| cause.downcast_ref::<io::Error>()) {
         // What rustls finds wrong comes as this kind.
-        Some(source) if source.kind() == io::ErrorKind::InvalidData => RedisError::Refused(format!(
-            "TLS with {at} fails: {source}; write redis:// if it speaks no TLS, and name its certificate authority in SSL_CERT_FILE"
+        Some(cause) if cause.kind() == io::ErrorKind::InvalidData => RedisError::Refused(format!(
+            "TLS with {at} fails: {cause}; write redis:// if it speaks no TLS, and name its certificate authority in SSL_CERT_FILE"
         )),
-        Some(source) => RedisError::Away(format!("{at}: {source}")),
-        None if !at.starts_with("rediss") => RedisError::Away(format!("{at}: {error}")),
+        Some(cause) => RedisError::Away(format!("{at}: {cause}")),
+        None if error.is_connection_dropped() || !at.starts_with("rediss:") => {
+            RedisError::Away(format!("{at}: {error}"))
+        }
         None => RedisError::Refused(format!(
             "TLS with {at} cannot begin: {error}; name the file of its certificate authority in SSL_CERT_FILE"
         )),
     }
-}
-
-/// The crate holds its causes in an Arc, which may stand in front of the cause itself.
-fn io_source(error: &redis::RedisError) -> Option<&io::Error> {
-    let source = error.source()?;
-    source.downcast_ref::<io::Error>().or_else(|| {
-        source.downcast_ref::<Arc<dyn Error + Send + Sync>>().and_then(|shared| shared.downcast_ref::<io::Error>())
-    })
 }
 
 fn from_server(code: &str, detail: &str, at: &str) -> RedisError {

@@ -1,4 +1,4 @@
-//! A worker's connection: made when it is needed, given up when it cannot be trusted, and every failure told once.
+//! A worker's connection: made when it is needed, given up when it cannot be trusted, every failure counted.
 //!
 //! Comes in: pipelines. Goes out: an answer to each command, within [`ANSWER_MAX`], or what is wrong.
 
@@ -63,9 +63,7 @@ impl Line {
             }
         }
         let Some(error) = failure else {
-            if let Some(failure) = self.counters.succeeded(Side::Take) {
-                tracing::info!("batches come out of the queue again, after {:.1?}", failure.since.elapsed());
-            }
+            self.counters.succeeded(Side::Take);
             return Ok(answered);
         };
         let error = self.fail(&error);
@@ -115,9 +113,7 @@ impl Line {
 
     fn tell(&self, error: &RedisError) {
         add(&self.counters.take_failures, 1);
-        if self.counters.failed(Side::Take, error) {
-            tracing::warn!("batches do not come out of the queue: {error}");
-        }
+        self.counters.failed(Side::Take, error);
     }
 }
 

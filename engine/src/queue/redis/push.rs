@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use super::counters::{Counters, Side, add};
-use super::{FIELD, Keys, PREFIX, RedisError, Target};
+use super::{FIELD, GROUP, Keys, PREFIX, RedisError, Target};
 
 /// A batch that is not in by then goes elsewhere. A Redis that is well answers within milliseconds, and one that
 /// rewrites its file, or whose disk is busy, within a second.
@@ -192,17 +192,10 @@ impl Pusher {
         add(&counters.pushed_batches, count);
         add(&counters.pushed_rows, rows);
         add(&counters.push_failures, batches.len() - count);
+        // Whoever pushes tells of it.
         match failure {
-            Some(error) => {
-                if counters.failed(Side::Push, error) {
-                    tracing::warn!("batches do not get into the queue: {error}");
-                }
-            }
-            None => {
-                if let Some(failure) = counters.succeeded(Side::Push) {
-                    tracing::info!("batches get into the queue again, after {:.1?}", failure.since.elapsed());
-                }
-            }
+            Some(error) => counters.failed(Side::Push, error),
+            None => counters.succeeded(Side::Push),
         }
     }
 }
@@ -230,17 +223,25 @@ async fn connect(inner: Weak<Inner>) {
 impl Inner {
     async fn connect(&self) -> Result<MultiplexedConnection, RedisError> {
         let mut connection = self.target.connect(self.options.timeout).await?;
-        // Workers with a smaller `streams` find those beyond it here.
-        let mut register = redis::cmd("SADD");
-        register.arg(self.keys.streams());
-        for stream in 0..self.options.streams.max(1) {
-            register.arg(stream);
+        // Workers with a smaller `streams` find those beyond it here. Groups are made while there is room for them: a
+        // full server makes none, and what has none cannot be drained.
+        let mut register = redis::pipe();
+        let streams = 0..self.options.streams.max(1);
+        register.cmd("SADD").arg(self.keys.streams()).arg(streams.clone().collect::<Vec<u16>>());
+        for stream in streams {
+            register.cmd("XGROUP").arg("CREATE").arg(self.keys.stream(stream)).arg(GROUP).arg("0").arg("MKSTREAM");
         }
-        match register.exec_async(&mut connection).await.map_err(|error| self.target.understand(&error)) {
-            // It answers: what each batch meets is told for each batch.
-            Ok(()) | Err(RedisError::OutOfMemory | RedisError::ReadOnly) => Ok(connection),
-            Err(error) => Err(error),
+        let answers: RedisResult<Vec<RedisResult<Value>>> = register.ignore_errors().query_async(&mut connection).await;
+        for answer in answers.map_err(|error| self.target.understand(&error))? {
+            match answer {
+                // What a stranger holds, or a user may not, is told batch by batch.
+                Err(error) if !matches!(error.code(), Some("BUSYGROUP" | "WRONGTYPE" | "NOPERM")) => {
+                    return Err(self.target.understand(&error));
+                }
+                _ => {}
+            }
         }
+        Ok(connection)
     }
 
     fn set(&self, link: Link) {

@@ -101,9 +101,22 @@ impl StreamStatus {
 
 /// Asks Redis. Streams that engines registered beyond `streams` are told of as well.
 pub async fn status(target: &Target, streams: u16) -> Result<Status, RedisError> {
-    let mut connection = target.connect(ANSWER_MAX).await?;
-    let understood = |error: redis::RedisError| target.understand(&error);
-    of_prefix(&mut connection, &Keys::new(PREFIX), streams).await.map_err(understood)
+    let keys = Keys::new(PREFIX);
+    loop {
+        let (mut connection, was_used) = target.kept(ANSWER_MAX).await?;
+        let error = match of_prefix(&mut connection, &keys, streams).await {
+            Ok(status) => return Ok(status),
+            Err(error) => error,
+        };
+        // It is no answer: the connection has died, or the server hangs.
+        if error.code().is_none() {
+            target.drop_kept().await;
+            if was_used && !error.is_timeout() {
+                continue;
+            }
+        }
+        return Err(target.understand(&error));
+    }
 }
 
 async fn of_prefix(connection: &mut MultiplexedConnection, keys: &Keys, streams: u16) -> RedisResult<Status> {

@@ -338,9 +338,14 @@ impl Consumer {
         };
         let mut pipeline = redis::pipe();
         self.read_command(&mut pipeline, stream, count, &after);
-        let entries = match self.line.ask_streams(&self.keys, &[stream], &mut pipeline).await?.pop() {
-            Some((_, answer)) => reply::read_entries(answer).ok_or_else(|| self.line.strange("XREADGROUP"))?,
-            None => Vec::new(),
+        let entries = match self.line.ask_streams(&self.keys, &[stream], &mut pipeline).await {
+            Ok(mut answers) => match answers.pop() {
+                Some((_, answer)) => reply::read_entries(answer).ok_or_else(|| self.line.strange("XREADGROUP"))?,
+                None => Vec::new(),
+            },
+            // A stranger's key, counted already, does not keep the others from being read.
+            Err(error) if !error.is_passing() => Vec::new(),
+            Err(error) => return Err(error),
         };
         let next = entries.last().map(|last| last.id.clone());
         let found = entries.into_iter().filter(|entry| !self.has(stream, &entry.id)).map(|entry| (stream, entry));
@@ -428,7 +433,7 @@ impl Consumer {
         if count > 0 {
             self.ready_rows += rows;
             self.ready_bytes += bytes;
-            (self.rows_usual, self.bytes_usual) = ((rows / count).max(1), (bytes / count).max(1));
+            (self.rows_usual, self.bytes_usual) = (rows.div_ceil(count), bytes.div_ceil(count));
             add(&self.counters.redelivered_batches, if again { count } else { 0 });
         }
         self.line.ask(&mut gone).await?;

@@ -4,10 +4,12 @@
 //! durable an acknowledged batch is there and what had better be changed.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::{MultiplexedConnection, PubSub};
 use redis::{AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion};
+use tokio::sync::Mutex;
 
 pub use super::error::RedisError;
 use super::error::understand;
@@ -30,6 +32,8 @@ pub struct Target {
     login: Option<(Option<String>, String)>,
     database: i64,
     shown: String,
+    /// Kept for those who ask every second.
+    asking: Arc<Mutex<Option<MultiplexedConnection>>>,
 }
 
 impl fmt::Debug for Target {
@@ -112,6 +116,7 @@ impl Target {
             pubsub: open(info.set_redis_settings(login))?,
             login: credentials,
             database,
+            asking: Arc::default(),
         })
     }
 
@@ -195,6 +200,21 @@ impl Target {
             Some(error) => Err(self.understand(&error)),
             None => Ok(connection),
         }
+    }
+
+    /// A connection that is kept from one question to the next, and whether it was used before: then it may have died.
+    pub(super) async fn kept(&self, timeout: Duration) -> Result<(MultiplexedConnection, bool), RedisError> {
+        let mut asking = self.asking.lock().await;
+        if let Some(connection) = &*asking {
+            return Ok((connection.clone(), true));
+        }
+        let connection = self.connect(timeout).await?;
+        *asking = Some(connection.clone());
+        Ok((connection, false))
+    }
+
+    pub(super) async fn drop_kept(&self) {
+        *self.asking.lock().await = None;
     }
 
     /// A connection that only listens.

@@ -38,7 +38,11 @@ pub fn counts(snapshot: &Snapshot, filter: &Filter, stop: &Stop) -> Result<Count
     let (mut rest, mut cut) = (Vec::new(), Vec::new());
     let kept = wanted.levels_and_sources_only();
     let minutes = kept.and_then(|_| Minutes::new(filter, &wanted, snapshot.oldest));
-    for part in parts(snapshot, &wanted) {
+    let parts = parts(snapshot, &wanted);
+    if kept.is_some_and(|(_, sources)| sources.is_some()) {
+        tally_chunks(&parts);
+    }
+    for part in parts {
         let is_whole = wanted.encloses(part.first(), part.last());
         if let (Some(levels), true) = (wanted.levels_only(), is_whole) {
             levels.iter().for_each(|level| counts.levels[level.index()] += part.counts().levels[level.index()]);
@@ -77,6 +81,9 @@ pub fn histogram(
     let (mut rest, mut cut) = (Vec::new(), Vec::new());
     let kept = wanted.levels_and_sources_only().filter(|_| interval % MINUTE_MICROS == 0);
     let minutes = kept.and_then(|_| Minutes::new(filter, &wanted, snapshot.oldest));
+    if kept.is_some_and(|(_, sources)| sources.is_some()) {
+        tally_chunks(&parts);
+    }
     for part in parts {
         stop.check()?;
         let is_whole = wanted.encloses(part.first(), part.last());
@@ -189,6 +196,19 @@ impl Minutes {
     }
 }
 
+fn minute_of(time: Timestamp) -> i64 {
+    time.as_micros().div_euclid(MINUTE_MICROS)
+}
+
+/// Counts the rows of all chunks, those that are not counted yet, so that they need not be one after another.
+fn tally_chunks(parts: &[Part<'_>]) {
+    parts.par_iter().for_each(|part| {
+        if let Part::Chunk(chunk) = part {
+            chunk.tally();
+        }
+    });
+}
+
 /// Hands on what is kept of a part's wanted minutes, by minute and level; false where that is nothing. Of a part that is
 /// not wanted as a whole, the rows at the ends are still to be read.
 fn whole_minutes(
@@ -205,6 +225,15 @@ fn whole_minutes(
         _ => return Ok(false),
     };
     let Some((levels, sources)) = kept else { return Ok(false) };
+    // A chunk of one minute need not be counted: under a flood nearly all are.
+    if let (Part::Chunk(chunk), None) = (part, sources)
+        && minute_of(chunk.first) == minute_of(chunk.last)
+    {
+        for level in levels.iter().filter(|level| chunk.counts.levels[level.index()] > 0) {
+            add(minute_of(chunk.first), level, chunk.counts.levels[level.index()]);
+        }
+        return Ok(true);
+    }
     let Some(tally) = part.tally()? else { return Ok(false) };
     Ok(tally.visit(whole, sources, &mut |minute, level, count| {
         if count > 0 && levels.contains(level) {

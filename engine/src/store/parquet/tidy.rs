@@ -56,6 +56,7 @@ pub fn start(store: &Arc<Shared>) -> io::Result<Vec<JoinHandle<()>>> {
 }
 
 fn run(store: &Shared, pace: Pace) {
+    let mut has_worked = false;
     loop {
         {
             let state = lock(&store.state);
@@ -64,12 +65,16 @@ fn run(store: &Shared, pace: Pace) {
             }
             let waiting = state.files.iter().filter(|file| file.entry.generation == 0).count();
             if (waiting > FILES_WAITING_MAX) != (pace == Pace::Behind) {
-                // It is the other's turn. A flush wakes both.
+                // It is the other's turn: a flush wakes both, and so does whoever lays down the work.
+                if std::mem::take(&mut has_worked) {
+                    store.tidy.notify_all();
+                }
                 drop(store.tidy.wait_timeout(state, LOOK_EVERY).unwrap_or_else(PoisonError::into_inner));
                 continue;
             }
         }
         let done = store.tidy_once(now());
+        has_worked = true;
         let mut state = lock(&store.state);
         if state.closing {
             return;

@@ -15,6 +15,8 @@ use super::session::{Session, application_name};
 use super::target::Target;
 use super::types::Uuid;
 use super::writer::{Trouble, WriterOptions};
+pub use crate::store::LetterPosition as Cursor;
+use crate::store::{self, RowBuf};
 
 /// Most letters of one page.
 pub const LIST_MAX: usize = 1_000;
@@ -42,13 +44,6 @@ pub struct Listed {
     pub next: Option<Cursor>,
 }
 
-/// A place in the list: `<µs since 1970>-<id>` as text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cursor {
-    failed_at: i64,
-    id: Id,
-}
-
 /// Which letters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Which {
@@ -64,24 +59,6 @@ pub struct Replayed {
     pub known: u64,
     /// Refused again: they are letters still.
     pub refused: u64,
-}
-
-impl std::fmt::Display for Cursor {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(out, "{}-{}", self.failed_at, self.id)
-    }
-}
-
-impl std::str::FromStr for Cursor {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Cursor, String> {
-        let read = || {
-            let (time, id) = text.split_once('-')?;
-            Some(Cursor { failed_at: time.parse().ok()?, id: Id::parse(id)? })
-        };
-        read().ok_or_else(|| format!("`{text}` is no cursor: take next_cursor of the page before, as it is"))
-    }
 }
 
 impl DeadLetter {
@@ -114,6 +91,20 @@ impl DeadLetter {
     }
 }
 
+impl From<Listed> for store::DeadLetters {
+    fn from(listed: Listed) -> store::DeadLetters {
+        let letter = |letter: DeadLetter| store::DeadLetter {
+            row: letter.log_json().is_some().then(|| RowBuf { bytes: letter.tuple, count: 1 }),
+            id: letter.id,
+            failed_at: letter.failed_at,
+            reason: letter.reason,
+            batch_id: letter.batch_id,
+        };
+        let letters = listed.dead_letters.into_iter().map(letter).collect();
+        store::DeadLetters { letters, total: listed.total, next: listed.next }
+    }
+}
+
 impl Listed {
     /// What `GET /dead-letters` answers.
     pub fn to_json(&self) -> Vec<u8> {
@@ -133,12 +124,23 @@ impl Listed {
     }
 }
 
+const COUNT: &str = "SELECT count(*) FROM dead_letters";
+
 pub async fn count(client: &Client) -> Result<u64, PostgresError> {
-    Ok(client.query_one("SELECT count(*) FROM dead_letters", &[]).await?.get::<_, i64>(0) as u64)
+    Ok(client.query_one(COUNT, &[]).await?.get::<_, i64>(0) as u64)
 }
 
 /// At most `limit` letters, and [`LIST_MAX`], the last refused first.
 pub async fn list(client: &Client, limit: usize, cursor: Option<Cursor>) -> Result<Listed, PostgresError> {
+    Ok(page(client, limit, cursor).await?)
+}
+
+/// As [`list`], with the failure as the driver tells it.
+pub(super) async fn page(
+    client: &Client,
+    limit: usize,
+    cursor: Option<Cursor>,
+) -> Result<Listed, tokio_postgres::Error> {
     let limit = limit.clamp(1, LIST_MAX);
     // One more than asked for tells whether there is another page.
     const PAGE: &str = "
@@ -164,7 +166,7 @@ pub async fn list(client: &Client, limit: usize, cursor: Option<Cursor>) -> Resu
         })
         .collect();
     dead_letters.truncate(limit);
-    let total = count(client).await?;
+    let total = client.query_one(COUNT, &[]).await?.get::<_, i64>(0) as u64;
     let mut next = None;
     if let Some(last) = dead_letters.last() {
         let at = Cursor { failed_at: last.failed_at.as_micros(), id: last.id };

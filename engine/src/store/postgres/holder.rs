@@ -45,7 +45,7 @@ pub(super) async fn terminate(
         if is_ours && (is_given_up || seconds > claim_after.as_secs_f64()) {
             // It may have moved on since: only the transaction that was seen is ended.
             let asked = "SELECT count(*) FILTER (WHERE pg_terminate_backend(pid)) FROM pg_stat_activity
-                WHERE pid = $1 AND application_name = $2 AND extract(epoch FROM now() - xact_start) >= $3";
+                WHERE pid = $1 AND application_name = $2 AND extract(epoch FROM now() - xact_start)::float8 >= $3::float8";
             let row = client.query_one(asked, &[&pid, &application, &seconds]).await?;
             if row.get::<_, i64>(0) > 0 {
                 tracing::warn!("ended the session {pid} of {application}: it had held a batch for {seconds:.0} s");

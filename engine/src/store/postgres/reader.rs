@@ -40,9 +40,11 @@ use self::session::Session;
 use self::values::push_row;
 use self::walk::{Order, Step, Timeline};
 use self::wanted::Wanted;
+use super::dead_letters;
 use super::sql::Sql;
 use crate::store::{
-    ContextRows, Counts, FacetField, Facets, Histogram, Page, Position, QueryError, ReadStats, Reader, RowBuf, Stop,
+    ContextRows, Counts, DeadLetters, FacetField, Facets, Histogram, LetterPosition, Page, Position, QueryError,
+    ReadStats, Reader, RowBuf, Stop,
 };
 
 /// How often a running query is asked whether anybody still waits for it.
@@ -335,6 +337,15 @@ impl Reader for PostgresReader {
     fn facets(&self, filter: &Filter, field: &FacetField, limit: usize, stop: &Stop) -> Result<Facets, QueryError> {
         let wanted = Wanted::new(filter, None);
         self.run(stop, async |session| self.count_by_value(session, &wanted, field, limit).await)
+    }
+
+    fn dead_letters(
+        &self,
+        limit: usize,
+        start: Option<LetterPosition>,
+        stop: &Stop,
+    ) -> Result<DeadLetters, QueryError> {
+        self.run(stop, async |session| Ok(dead_letters::page(session.client()?, limit, start).await?.into()))
     }
 }
 

@@ -13,7 +13,8 @@ use record::text::push_json_string;
 use record::{Filter, Id, Level};
 use tokio_postgres::types::{ToSql, Type};
 
-use super::reader::values::{Instant, Uuid};
+use super::reader::values::Instant;
+use super::types::Uuid;
 
 /// The columns of a row in the order of its tuple form. No answer may have a column of a type of our own: the driver
 /// would ask the server about it on the connection whose rows it is just being sent, and with many rows wait for ever.

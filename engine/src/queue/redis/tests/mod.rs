@@ -91,8 +91,9 @@ impl Batches {
     fn make(&mut self, rows: usize, message_bytes: usize) -> Batch {
         let now = Timestamp::clamped(1_760_000_000_000_000);
         let mut builder = BatchBuilder::new(4);
+        let noise = noise(message_bytes);
         for i in 0..rows {
-            let message = format!("{i} {}", "x".repeat(message_bytes));
+            let message = format!("{i} {}", &noise[i % (message_bytes + 1)..]);
             let fields = Fields { message: Text::Bytes(message.as_bytes()), ..Fields::default() };
             builder.push(&fields, &Context::new(now, &Zone::UTC), &mut self.0).expect("it fits");
         }
@@ -106,6 +107,25 @@ impl Batches {
     /// Those of some that go to one stream.
     fn for_stream(&mut self, stream: i16, count: usize) -> Vec<Batch> {
         std::iter::repeat_with(|| self.make(1, 10)).filter(|batch| batch.header().part == stream).take(count).collect()
+    }
+}
+
+/// Text that lz4 makes nothing of.
+fn noise(length: usize) -> String {
+    let mut seed = length as u64;
+    let letter = || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from(b'!' + (seed >> 33) as u8 % 90)
+    };
+    std::iter::repeat_with(letter).take(length).collect()
+}
+
+/// Waits for what must come about.
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds().await {
+        assert!(begun.elapsed() < Duration::from_secs(20), "not within 20 s: {what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 

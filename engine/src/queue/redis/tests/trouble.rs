@@ -13,19 +13,7 @@ async fn a_full_redis_takes_nothing_and_drains() {
     let redis = Redis::with(&["--maxmemory", "6mb", "--maxmemory-policy", "noeviction"]);
     let pusher = pusher(&redis);
     let mut batches = Batches::new();
-    let mut noise = 1u64;
-    let mut one = || {
-        // Text that lz4 makes nothing of.
-        let letters = std::iter::repeat_with(|| {
-            noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            char::from(b'!' + (noise >> 33) as u8 % 90)
-        });
-        let text: String = letters.take(100_000).collect();
-        let mut builder = BatchBuilder::new(4);
-        let fields = Fields { message: Text::Bytes(text.as_bytes()), ..Fields::default() };
-        builder.push(&fields, &Context::new(Timestamp::MIN, &Zone::UTC), &mut batches.0).expect("it fits");
-        builder.seal().expect("a row")
-    };
+    let mut one = || batches.make(1, 100_000);
     let mut pushed = Vec::new();
     let refused = loop {
         let batch = one();
@@ -40,7 +28,7 @@ async fn a_full_redis_takes_nothing_and_drains() {
     assert_eq!(pusher.inner_failure(), Some(RedisError::OutOfMemory));
 
     // A worker that comes now, one that dies, and one that takes over: all work.
-    let soon = Duration::from_millis(300);
+    let soon = Duration::from_secs(2);
     let mut dead = claiming(&redis, "dead", soon);
     let mut first = dead.take(5, Duration::ZERO).await.expect("a full Redis gives");
     if first.is_empty() {
@@ -87,7 +75,7 @@ async fn a_redis_that_is_not_there_is_told_at_once_and_used_once_it_is() {
         let begun = Instant::now();
         let error = pusher.push(std::slice::from_ref(&batch)).await.remove(0).expect_err("nobody is there");
         assert!(matches!(&error, RedisError::Away(text) if text.contains("refused")), "{error}");
-        assert!(begun.elapsed() < Duration::from_millis(300), "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_millis(600), "{:?}", begun.elapsed());
     }
     let mut worker = consumer(&redis, "one");
     assert!(matches!(worker.take(1, Duration::ZERO).await, Err(RedisError::Away(_))));
@@ -134,6 +122,7 @@ async fn a_restart_in_the_middle_loses_nothing_that_was_acknowledged() {
     stop.store(true, Ordering::Relaxed);
     let (acknowledged, failures) = pushing.await.expect("no panic");
     assert!(failures > 0 && acknowledged.len() > 50, "{failures} {}", acknowledged.len());
+    until("loaded", async || target(&redis).inspect().await.is_ok()).await;
     let begun = Instant::now();
     let mut raw = raw(&redis).await;
     while raw.lengths().await > 0 {
@@ -191,7 +180,7 @@ async fn a_redis_that_hangs_is_left_within_the_timeout_and_found_again() {
     for _ in 0..20 {
         assert!(pusher.push(&some).await.iter().all(Result::is_err));
     }
-    assert!(begun.elapsed() < Duration::from_millis(300), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_millis(600), "{:?}", begun.elapsed());
     redis.signal("CONT");
     let late = batches.make(1, 1);
     assert!(push_until_in(&pusher, &late).await < Duration::from_secs(6));
@@ -204,44 +193,59 @@ async fn a_redis_that_hangs_is_left_within_the_timeout_and_found_again() {
 async fn a_worker_leaves_a_redis_that_hangs_and_misses_nothing() {
     let redis = Redis::in_memory();
     let pushed = Batches::new().some(20);
-    let mut worker = claiming(&redis, "one", Duration::from_secs(1));
+    let mut worker = claiming(&redis, "one", Duration::from_secs(3));
     assert_eq!(worker.take(1, Duration::ZERO).await.expect("it answers").len(), 0);
     all_in(pusher(&redis).push(&pushed).await);
     redis.signal("STOP");
     let begun = Instant::now();
     let error = worker.take(100, IDLE).await.expect_err("it hangs");
-    assert!(begun.elapsed() < Duration::from_secs(8) && error.is_passing(), "{error} {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(12) && error.is_passing(), "{error} {:?}", begun.elapsed());
     redis.signal("CONT");
-    assert_eq!(ids_of(&take_count(&mut worker, 20).await), ids(&pushed));
+    // What the question took that nobody waited for is found; a part may come twice, since it was claimed.
+    let mut seen = std::collections::BTreeSet::new();
+    until("all of them", async || {
+        if let Ok(taken) = worker.take(100, IDLE).await {
+            seen.extend(ids_of(&taken));
+        }
+        seen.len() == 20
+    })
+    .await;
+    assert!(seen.into_iter().eq(ids(&pushed)));
 }
 
 #[tokio::test]
 async fn a_redis_that_loads_is_waited_for() {
-    let mut redis = Redis::with(&[
-        "--appendonly",
-        "yes",
-        "--appendfsync",
-        "always",
-        "--loading-process-events-interval-bytes",
-        "1024",
-    ]);
+    let mut redis = Redis::with(&["--loading-process-events-interval-bytes", "1024"]);
     let pusher = pusher(&redis);
     let mut batches = Batches::new();
     let some = batches.some(100);
     all_in(pusher.push(&some).await);
-    redis.stop();
-    redis.add_options(&["--key-load-delay", "15000"]);
+    let mut raw = raw(&redis).await;
+    let keys: Vec<String> = (0..300).map(|i| format!("other:{i} {}", "x".repeat(100))).collect();
+    raw.ask::<()>(&format!("MSET {}", keys.join(" "))).await;
+    raw.ask::<()>("SAVE").await;
+    redis.kill();
+    redis.add_options(&["--key-load-delay", "10000"]);
     redis.start();
     let batch = batches.make(1, 1);
-    let mut seen = false;
+    let mut worker = consumer(&redis, "one");
+    let (mut refused, mut not_given) = (false, false);
     let begun = Instant::now();
     while let Err(error) = pusher.push(std::slice::from_ref(&batch)).await.remove(0) {
-        seen |= error == RedisError::Loading;
+        refused |= error == RedisError::Loading;
         assert!(error.is_passing() && begun.elapsed() < Duration::from_secs(30), "{error}");
+        if let Err(error) = worker.take(1, Duration::ZERO).await {
+            not_given |= error == RedisError::Loading;
+            assert!(error.is_passing(), "{error}");
+        }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert!(seen, "it has not loaded for long enough to be seen");
-    assert_eq!(take_all(&mut consumer(&redis, "one")).await.len(), 101);
+    assert!(refused && not_given, "it has not loaded for long enough to be seen: {refused} {not_given}");
+    until("all of them", async || worker.take(1_000, IDLE).await.is_ok() && raw_pending(&redis).await == 101).await;
+}
+
+async fn raw_pending(redis: &Redis) -> u64 {
+    raw(redis).await.pending().await
 }
 
 #[tokio::test]

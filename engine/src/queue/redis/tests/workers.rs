@@ -2,7 +2,7 @@
 
 use super::*;
 
-const SOON: Duration = Duration::from_millis(400);
+const SOON: Duration = Duration::from_millis(1_500);
 
 #[tokio::test]
 async fn a_dead_workers_batches_go_to_another_and_no_others() {
@@ -10,14 +10,14 @@ async fn a_dead_workers_batches_go_to_another_and_no_others() {
     let pushed = Batches::new().some(30);
     all_in(pusher(&redis).push(&pushed).await);
     let mut dead = claiming(&redis, "dead", SOON);
-    let taken = take_all(&mut dead).await;
+    let taken = take_count(&mut dead, 30).await;
     let (stored, lost) = taken.split_at(10);
     dead.done(stored).await.expect("deleted");
     drop(dead);
     let mut other = claiming(&redis, "other", SOON);
     let begun = Instant::now();
     let again = take_count(&mut other, 20).await;
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
     assert_eq!(ids_of(&again), ids_of(lost));
     assert!(
         again.iter().all(|one| one.deliveries == 2),
@@ -36,9 +36,9 @@ async fn what_is_renewed_is_not_claimed() {
     let pushed = Batches::new().some(8);
     all_in(pusher(&redis).push(&pushed).await);
     let mut slow = claiming(&redis, "slow", SOON);
-    let mut taken = take_all(&mut slow).await;
+    let mut taken = take_count(&mut slow, 8).await;
     let mut other = claiming(&redis, "other", SOON);
-    for _ in 0..10 {
+    for _ in 0..4 {
         tokio::time::sleep(SOON / 4).await;
         taken = slow.renew(taken).await;
         assert_eq!(taken.len(), 8);
@@ -69,7 +69,7 @@ async fn a_worker_that_leaves_hands_back_what_it_has_at_once() {
     let mut other = consumer(&redis, "other");
     let begun = Instant::now();
     let rest = take_count(&mut other, 60 - stored.len()).await;
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}, and claim_after is 30 s", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}, and claim_after is 30 s", begun.elapsed());
     let mut all = ids_of(&rest);
     all.extend(ids_of(&stored));
     all.sort_unstable();
@@ -85,7 +85,6 @@ async fn what_a_lost_answer_held_is_read_again_at_once() {
     all_in(pusher(&redis).push(&pushed).await);
     let mut raw = raw(&redis).await;
     for stream in 0..4 {
-        raw.ask::<()>(&format!("XGROUP CREATE logboom:{stream} store 0")).await;
         // As if the connection had broken here.
         raw.ask::<Value>(&format!("XREADGROUP GROUP store one COUNT 3 STREAMS logboom:{stream} >")).await;
     }
@@ -112,7 +111,7 @@ async fn a_crash_between_deletion_and_acknowledgement_leaves_nothing() {
     let redis = Redis::in_memory();
     all_in(pusher(&redis).push(&Batches::new().some(12)).await);
     let mut dead = claiming(&redis, "dead", SOON);
-    let taken = take_all(&mut dead).await;
+    let taken = take_count(&mut dead, 12).await;
     drop(dead);
     let mut raw = raw(&redis).await;
     for one in &taken {
@@ -130,22 +129,28 @@ async fn a_crash_between_deletion_and_acknowledgement_leaves_nothing() {
 async fn consumers_that_are_gone_for_long_are_deleted_unless_something_is_pending() {
     let redis = Redis::in_memory();
     let mut batches = Batches::new();
-    all_in(pusher(&redis).push(&batches.some(12)).await);
-    let mut holding = consumer(&redis, "holding");
-    let held = take_all(&mut holding).await;
-    assert_eq!(held.len(), 12);
+    let pusher = pusher(&redis);
+    all_in(pusher.push(&batches.some(12)).await);
     let mut gone = consumer(&redis, "gone");
-    assert_eq!(take_all(&mut gone).await.len(), 0);
+    let stored = take_count(&mut gone, 12).await;
+    gone.done(&stored).await.expect("deleted");
+    all_in(pusher.push(&batches.some(12)).await);
+    let mut holding = consumer(&redis, "holding");
+    let held = take_count(&mut holding, 12).await;
+    let consumers = async || {
+        let status = status(&target(&redis), 4).await.expect("it answers");
+        let all = status.streams.into_iter().flat_map(|stream| stream.consumers).map(|consumer| consumer.name);
+        let mut names: Vec<String> = all.collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    };
+    assert_eq!(consumers().await, ["gone", "holding"]);
     tokio::time::sleep(Duration::from_millis(200)).await;
     let mut worker = consumer(&redis, "worker");
     worker.tidy_soon(Duration::from_millis(100));
     assert_eq!(take_all(&mut worker).await.len(), 0);
-    let status = status(&target(&redis), 4).await.expect("it answers");
-    for stream in &status.streams {
-        let names: Vec<&str> = stream.consumers.iter().map(|consumer| &consumer.name[..]).collect();
-        let expected = if stream.pending > 0 { vec!["holding", "worker"] } else { vec!["worker"] };
-        assert_eq!(names, expected, "{stream:?}");
-    }
+    assert_eq!(consumers().await, ["holding", "worker"]);
     holding.done(&held).await.expect("deleted");
 }
 

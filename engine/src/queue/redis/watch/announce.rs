@@ -32,9 +32,7 @@ pub async fn announce(target: Arc<Target>, tail: Tail, process: Id, counters: Ar
         match announcer.serve().await {
             Ok(()) => {}
             Err(error) => {
-                if announcer.counters.failed(Side::Tail, &error) {
-                    tracing::warn!("the live tail shows nothing of other processes: {error}");
-                }
+                announcer.counters.tail_failed(&error, "the live tail shows nothing of other processes");
                 sleep(RETRY_AFTER).await;
             }
         }

@@ -21,6 +21,9 @@ use std::time::Duration;
 pub use announce::announce;
 pub use publish::publish;
 
+/// The one stage that a queue's part knows: it is carried here. Its tests reach it by this name.
+#[cfg(test)]
+pub(super) use crate::tail::{Next, Tail, Viewer};
 use record::{Batch, IdSource};
 
 use super::Keys;

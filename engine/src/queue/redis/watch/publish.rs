@@ -41,9 +41,7 @@ pub async fn publish(target: Arc<Target>, tail: Tail, process: Id, rows_per_seco
         match publisher.serve(&tail).await {
             Ok(()) => return,
             Err(error) => {
-                if publisher.counters.failed(Side::Tail, &error) {
-                    tracing::warn!("viewers in other processes see nothing of this one: {error}");
-                }
+                publisher.counters.tail_failed(&error, "viewers in other processes see nothing of this one");
                 sleep(RETRY_AFTER).await;
             }
         }
@@ -115,9 +113,9 @@ impl Publisher {
         if is_copied(batch) {
             return Ok(());
         }
-        let mut rows = batch.rows();
+        self.allowance.refill();
         let mut left = batch.len() as u64;
-        while let Some(row) = rows.next() {
+        for row in batch.rows() {
             if !self.allowance.has_any() {
                 self.skip(left);
                 break;
@@ -232,12 +230,14 @@ impl Allowance {
         Allowance { per_second: per_second as f64, left: per_second as f64, at: Instant::now() }
     }
 
-    fn has_any(&mut self) -> bool {
-        if self.left < 1.0 {
-            let now = Instant::now();
-            self.left = (self.left + (now - self.at).as_secs_f64() * self.per_second).min(self.per_second);
-            self.at = now;
-        }
+    /// Once a batch: a look at the clock for each row would cost more than many a match.
+    fn refill(&mut self) {
+        let now = Instant::now();
+        self.left = (self.left + (now - self.at).as_secs_f64() * self.per_second).min(self.per_second);
+        self.at = now;
+    }
+
+    fn has_any(&self) -> bool {
         self.left >= 1.0
     }
 

@@ -151,13 +151,12 @@ proptest! {
         limit in 1usize..20,
     ) {
         let dir = tempfile::tempdir().unwrap();
-        // The store, for the steps, and how many of the records it has been given.
-        let seen: Arc<Mutex<Option<(Arc<ParquetStore>, usize)>>> = Arc::default();
+        let seen = Arc::new(Mutex::new(None::<(Arc<ParquetStore>, usize)>));
         let reached = Arc::new(Mutex::new(BTreeSet::new()));
         let steps = Steps::new({
             let (seen, reached, records, filters) = (seen.clone(), reached.clone(), records.clone(), filters.clone());
             move |step| {
-                // Cloned, so that a failing check leaves no lock behind.
+                // The store, and how many of the records it has been given; cloned, so that a failing check leaves no lock behind.
                 let Some((store, given)) = lock(&seen).clone() else { return Ok(()) };
                 lock(&reached).insert(step);
                 filters.iter().for_each(|filter| check_filter(&store, &records[..given], filter, limit));

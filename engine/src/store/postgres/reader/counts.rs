@@ -11,7 +11,8 @@ use super::failure::Failure;
 use super::session::Session;
 use super::values::{Instant, Raw};
 use super::walk::{Order, Span, Step};
-use super::wanted::{MINUTE_MICROS, Wanted};
+use super::wanted::Wanted;
+use crate::store::postgres::counts::MINUTE_MICROS;
 use crate::store::postgres::sql::{Sql, Table, level_of};
 use crate::store::{Counts, FacetField, Facets, Histogram, QueryError};
 
@@ -142,6 +143,10 @@ impl PostgresReader {
             });
             wanted.push_where(&mut sql, step.span, table);
             sql.push(" GROUP BY ").push(groups);
+            if table == Table::LogCounts {
+                // Rows that somebody took out by hand are counted as less, and may leave none.
+                sql.push(" HAVING sum(count) > 0");
+            }
             self.each(session, sql, &mut add).await?;
             session.let_go(step.partitions).await?;
         }

@@ -3,6 +3,7 @@
 use tokio_postgres::error::SqlState;
 
 use crate::store::QueryError;
+use crate::store::postgres::error;
 
 /// Why a query got no answer from Postgres.
 #[derive(Debug)]
@@ -53,39 +54,30 @@ impl Failure {
             Failure::Postgres(error) => QueryError::Store(tell(&error, server)),
             Failure::Pool(deadpool_postgres::PoolError::Backend(error)) => QueryError::Store(tell(&error, server)),
             Failure::Pool(deadpool_postgres::PoolError::Timeout(_)) => QueryError::Store(format!(
-                "no connection to {server} within the time for one: all are in use, or it does not answer; try again, \
-                 or look after the server"
+                "{server}: no connection within the time for one: all are in use, or it does not answer; raise \
+                 db_connections_max, or look after the server"
             )),
-            Failure::Pool(error) => QueryError::Store(format!("no connection to {server}: {error}")),
+            Failure::Pool(error) => QueryError::Store(format!("{server}: {error}")),
         }
     }
 }
 
 fn has_io_cause(error: &tokio_postgres::Error) -> bool {
-    causes(error).any(|cause| cause.is::<std::io::Error>())
+    let first = std::error::Error::source(error);
+    std::iter::successors(first, |cause| cause.source()).any(|cause| cause.is::<std::io::Error>())
 }
 
-fn causes(error: &tokio_postgres::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
-    std::iter::successors(std::error::Error::source(error), |cause| cause.source())
-}
-
+/// As the rest of the store tells it, but for what a reader needs otherwise than a writer.
 fn tell(error: &tokio_postgres::Error, server: &str) -> String {
-    let Some(db) = error.as_db_error() else {
-        let why: Vec<String> = causes(error).map(|cause| format!(": {cause}")).collect();
-        return format!("{server} cannot be reached ({error}{}): start it, or correct DB_URL", why.concat());
+    let mend = match error.code().map(SqlState::code) {
+        Some("42501") => "GRANT SELECT ON logs, log_counts to the role of db_url",
+        Some("53300") => "raise max_connections there, or lower db_connections_max",
+        Some("53200") => "raise max_locks_per_transaction there, or narrow the time range",
+        Some("53100" | "53400") => "narrow the time range, or make room for temporary files there",
+        Some("57014") => "somebody ended the query there; ask again",
+        Some("57P01" | "57P02" | "57P03") => "it is stopping or starting; ask again shortly",
+        _ => return format!("{server}: {}", error::tell(error)),
     };
-    let detail = db.detail().map(|detail| format!(" ({detail})")).unwrap_or_default();
-    let mend = match db.code().code() {
-        "28P01" | "28000" => ": correct user and password in DB_URL, or pg_hba.conf",
-        "3D000" => ": create the database, or correct DB_URL",
-        "42P01" | "42703" | "42704" | "42883" | "3F000" => ": run `logboom migrate`",
-        "42501" => ": GRANT SELECT on logs and log_counts to this role",
-        "53300" => ": raise max_connections there, or lower queries_max",
-        "53200" => ": raise max_locks_per_transaction there, or narrow the time range",
-        "53100" | "53400" => ": narrow the time range, or make room for temporary files there",
-        "57014" => ": somebody ended it there; ask again",
-        "57P01" | "57P02" | "57P03" => ": it stops or starts; try again shortly",
-        _ => "",
-    };
-    format!("{server} says {} (SQLSTATE {}){detail}{mend}", db.message(), db.code().code())
+    let text = error.as_db_error().map_or("", |db| db.message());
+    format!("{server}: Postgres answers {text}: {mend}")
 }

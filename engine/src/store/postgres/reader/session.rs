@@ -7,16 +7,16 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use deadpool_postgres::{Object, Pool, PoolError, Timeouts};
-use tokio_postgres::{CancelToken, RowStream};
+use tokio_postgres::{CancelToken, Client, RowStream};
 
 use super::failure::Failure;
 use crate::store::postgres::sql::Sql;
 
 /// The server's own limit comes after the reader's, which knows what to tell: it is for readers that are gone.
 const SERVER_GRACE: Duration = Duration::from_secs(1);
-/// Locks are let go of once so many partitions have been read: each counts with its indexes, and the server has room
-/// for 64 a connection unless `max_locks_per_transaction` says otherwise.
-const PARTITIONS_LOCKED_MAX: usize = 64;
+/// Locks are let go of once so many partitions have been read. Each counts with its six indexes, and the server's table
+/// has room for 64 a connection (`max_locks_per_transaction`), shared by all: a few queries may take double.
+const PARTITIONS_LOCKED_MAX: usize = 16;
 
 pub struct Session {
     /// `None` once it has been given back.
@@ -56,6 +56,11 @@ impl Session {
     pub async fn stream(&self, sql: Sql) -> Result<Pin<Box<RowStream>>, Failure> {
         let (text, values) = sql.into_parts();
         Ok(Box::pin(self.connection()?.query_typed_raw(&text, values).await?))
+    }
+
+    /// For a query of few rows, asked in this transaction.
+    pub fn client(&self) -> Result<&Client, Failure> {
+        Ok(self.connection()?)
     }
 
     /// Notes that so many partitions have been read, and lets go of their locks when they are many: else a walk over

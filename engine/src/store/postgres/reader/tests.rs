@@ -3,6 +3,7 @@
 mod contract;
 mod plans;
 mod stopping;
+mod stored;
 
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use servers::Postgres;
 use tokio::runtime::Runtime;
 
 use super::*;
+use crate::store::postgres::{Target, migrate};
 
 /// A second of 2025-11-11; partitions are cut here in pieces of two seconds.
 pub const START: i64 = 1_762_876_800_000_000;
@@ -43,12 +45,6 @@ pub fn options() -> ReaderOptions {
     ReaderOptions { connections_max: 4, query_timeout: Duration::from_secs(60), query_bytes_max: 64 << 20 }
 }
 
-pub fn tls() -> MakeRustlsConnect {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    MakeRustlsConnect::new(config.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth())
-}
-
 pub fn stop() -> Stop {
     Stop::after(Duration::from_secs(60))
 }
@@ -56,11 +52,11 @@ pub fn stop() -> Stop {
 impl Fixture {
     pub fn new(options: ReaderOptions) -> Fixture {
         let server = Postgres::with(&["fsync=off"]);
-        server.sql(include_str!("../../../../../migrations/V1__logs.sql"));
+        let target = Target::parse(&server.url()).unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let client = runtime.block_on(connect(&server.url()));
-        let config = server.url().parse().unwrap();
-        let mut reader = PostgresReader::new(config, tls(), runtime.handle().clone(), options);
+        runtime.block_on(migrate(&target)).unwrap();
+        let client = runtime.block_on(target.connect("test")).unwrap();
+        let mut reader = reader_of(&target, &runtime, options);
         // So that every partition is a step of its own.
         reader.step_bytes_max = 0;
         Fixture { reader, client, runtime, server }
@@ -101,10 +97,8 @@ impl Fixture {
     }
 }
 
-pub async fn connect(url: &str) -> Client {
-    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
-    tokio::spawn(connection);
-    client
+pub fn reader_of(target: &Target, runtime: &Runtime, options: ReaderOptions) -> PostgresReader {
+    PostgresReader::new(target.config().clone(), target.tls(), runtime.handle().clone(), options)
 }
 
 /// Records that count up, so many µs apart.
@@ -118,7 +112,10 @@ pub fn records(count: usize, apart: i64) -> Vec<LogRecord> {
             source: format!("host-{}", number % 3),
             application: "mill".to_owned(),
             message: format!("message {number} from the mill"),
-            metadata: format!(r#"{{"number":{number},"parity":"{}"}}"#, if number % 2 == 0 { "even" } else { "odd" }),
+            metadata: format!(
+                r#"{{"number":{number},"parity":"{}"}}"#,
+                if number.is_multiple_of(2) { "even" } else { "odd" }
+            ),
         }
     };
     (0..count).map(record).collect()

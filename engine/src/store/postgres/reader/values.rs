@@ -1,4 +1,4 @@
-//! Values on the wire: instants and ids as Postgres' binary format has them, and rows taken over as they came.
+//! Values on the wire: instants as Postgres' binary format has them, and rows taken over as they came.
 //!
 //! The columns of a row in binary format are what a row's tuple form is put together from; only the white space that
 //! `jsonb` is printed with is left out.
@@ -7,14 +7,13 @@ use std::error::Error;
 
 use bytes::{BufMut, BytesMut};
 use memchr::memchr2;
-use record::{Id, Timestamp};
+use record::Timestamp;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 
 use super::failure::Failure;
 use crate::store::RowBuf;
+use crate::store::postgres::types::POSTGRES_EPOCH_MICROS;
 
-/// From 1970 to 2000, where Postgres' timestamps begin.
-const POSTGRES_EPOCH_MICROS: i64 = 946_684_800_000_000;
 const COLUMNS: u16 = 8;
 const METADATA: usize = 7;
 const JSONB_VERSION: u8 = 1;
@@ -60,22 +59,6 @@ impl<'a> FromSql<'a> for Instant {
     fn accepts(kind: &Type) -> bool {
         *kind == Type::TIMESTAMPTZ
     }
-}
-
-#[derive(Clone, Copy, Debug)]
-pub struct Uuid(pub Id);
-
-impl ToSql for Uuid {
-    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
-        out.extend_from_slice(self.0.as_bytes());
-        Ok(IsNull::No)
-    }
-
-    fn accepts(kind: &Type) -> bool {
-        *kind == Type::UUID
-    }
-
-    to_sql_checked!();
 }
 
 /// A column as it came, of whatever type.

@@ -13,7 +13,8 @@ use crate::store::postgres::sql::Sql;
 
 /// Small partitions are read together until they have so many bytes: reading fewer takes less than asking again.
 pub const STEP_BYTES_MAX: i64 = 32 << 20;
-/// And at most so many, since planning takes each of them, and each of its indexes, in hand: some 0.1 ms.
+/// And at most so many, since planning takes each of them, and each of its indexes, in hand: a page over 500 partitions
+/// at once takes 320 ms to plan and 3,500 locks, one over 16 takes 0.8 ms, 19 ms when the connection meets them first.
 const STEP_PARTITIONS_MAX: usize = 16;
 
 /// From, included, to, not included, in µs since 1970.

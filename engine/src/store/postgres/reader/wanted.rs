@@ -2,14 +2,14 @@
 
 use record::filter::{Expr, Field, Test};
 use record::{Filter, Id};
-
-use super::values::{Instant, Uuid};
-use super::walk::{Order, Span};
-use crate::store::Position;
-use crate::store::postgres::sql::{COLUMNS, Sql, Table};
 use tokio_postgres::types::Type;
 
-pub const MINUTE_MICROS: i64 = 60_000_000;
+use super::values::Instant;
+use super::walk::{Order, Span};
+use crate::store::Position;
+use crate::store::postgres::counts::MINUTE_MICROS;
+use crate::store::postgres::sql::{COLUMNS, Sql, Table};
+use crate::store::postgres::types::Uuid;
 
 /// Which rows a query wants.
 #[derive(Clone, Debug)]

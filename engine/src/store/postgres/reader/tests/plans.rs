@@ -147,5 +147,5 @@ fn locks_are_let_go_and_the_snapshot_stays() {
     });
     let (newest, locked, steps) = told.unwrap();
     assert_eq!((newest, steps), (want, 100));
-    assert!((1..=64).contains(&locked), "{locked}");
+    assert!((1..=16).contains(&locked), "{locked}");
 }

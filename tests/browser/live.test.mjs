@@ -1,0 +1,129 @@
+// Watching, keeping, sharing: live tail, restart, views, links, export, keys.
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { begin, found, open, server, settled, text, until } from './page.mjs';
+
+begin();
+
+test('live: rows come, reading pauses, resuming shows what waited', async () => {
+  const page = await open('/?q=application:tail');
+  await page.click('#live');
+  await until(page, () => document.querySelector('#live .word').textContent === 'Live');
+  const send = n => server().send(Array.from({ length: n }, (_, i) => ({ level: i % 2 ? 'ERROR' : 'INFO', source: 'tail-1', application: 'tail', message: `tail ${i} of ${n}` })));
+  await send(100);
+  await until(page, () => document.querySelector('#list').getAttribute('aria-rowcount') === '101');
+  await page.evaluate(() => { document.querySelector('#list').scrollTop = 400; });
+  await until(page, () => document.querySelector('#live .word').textContent === 'Paused');
+  const stays = await page.locator('.row .m').nth(15).innerText();
+  await send(40);
+  await until(page, () => /40 new above, 20 of them errors/.test(document.querySelector('#waiting').textContent));
+  assert.equal(await page.locator('.row .m').nth(15).innerText(), stays);
+  await page.keyboard.press('l');
+  await until(page, () => document.querySelector('#list').getAttribute('aria-rowcount') === '141' && document.querySelector('#list').scrollTop < 10);
+  await page.keyboard.press('l');
+  await until(page, () => document.querySelector('#live').dataset.s === 'off');
+  await page.close();
+});
+
+test('a restart while watching: it says so, comes back, and fills the gap', async () => {
+  const page = await open('/?q=application:gap&live=1', { expect: ['ERR_CONNECTION_REFUSED', 'WebSocket', '503', 'Failed to load'] });
+  await until(page, () => document.querySelector('#live .word').textContent === 'Live');
+  const send = text => server().send([{ level: 'INFO', source: 'gap-1', application: 'gap', message: text }]);
+  await send('before');
+  await until(page, () => /before/.test(document.querySelector('#list').textContent));
+  await server().restart(2500);
+  await send('between');
+  await until(page, () => document.querySelector('#live .word').textContent === 'Live' && /between/.test(document.querySelector('#list').textContent));
+  await send('after');
+  await until(page, () => /after/.test(document.querySelector('#list').textContent));
+  assert.deepEqual(await page.locator('.row .m').allInnerTexts(), ['after', 'between', 'before']);
+  await until(page, () => /Taking logs/.test(document.querySelector('.well').textContent));
+  await page.close();
+});
+
+test('a saved view comes back by its key', async () => {
+  const page = await open('/?q=level:FATAL&from=-15m');
+  await page.keyboard.press('v');
+  await page.fill('#views input', 'What hurts');
+  await page.keyboard.press('Enter');
+  await until(page, () => document.querySelector('[data-pop=views]').textContent.includes('What hurts'));
+  await page.goto(server().url + '/');
+  await settled(page);
+  await page.keyboard.press('g');
+  await page.keyboard.press('1');
+  await until(page, () => document.querySelector('#q').value === 'level:FATAL' && location.search.includes('-15m'));
+  await page.close();
+});
+
+test('export gives all that is found', async () => {
+  const page = await open('/?q=level:ERROR');
+  await settled(page);
+  const count = await found(page);
+  for (const [format, lines] of [['ndjson', count], ['csv', count + 1]]) {
+    await page.locator('[data-pop=export]').click();
+    const [download] = await Promise.all([page.waitForEvent('download'), page.locator(`#export a[download="logs.${format}"]`).click()]);
+    assert.equal(readFileSync(await download.path(), 'utf8').trimEnd().split(format === 'csv' ? '\r\n' : '\n').length, lines, format);
+  }
+  await page.close();
+});
+
+test('keys alone: search, move, open, next error, help', async () => {
+  const page = await open();
+  await settled(page);
+  await page.keyboard.press('/');
+  await page.keyboard.type('order ');
+  await until(page, () => !document.querySelector('#complete').hidden);
+  await page.keyboard.press('Enter');
+  await until(page, () => location.search.includes('q=order'));
+  await settled(page);
+  for (const key of ['j', 'j', 'j', 'k']) await page.keyboard.press(key);
+  await until(page, () => document.querySelector('.row.cur')?.getAttribute('aria-rowindex') === '3');
+  await page.keyboard.press('e');
+  await until(page, () => /is-(ERROR|FATAL)/.test(document.querySelector(".row.cur")?.className));
+  await page.keyboard.press('Enter');
+  await until(page, () => document.querySelector('.open .ctx li'));
+  await page.keyboard.press('Escape');
+  await until(page, () => !document.querySelector('.open'));
+  await page.keyboard.press('?');
+  assert.ok(await page.locator('#help').isVisible());
+  await page.keyboard.press('Escape');
+  await until(page, () => !document.querySelector('#help').open);
+  await page.keyboard.press('w');
+  await until(page, () => /wrap=1/.test(location.search));
+  await page.keyboard.press('y');
+  await until(page, () => !document.querySelector('#say').hidden);
+  assert.match(await page.evaluate(() => navigator.clipboard.readText()), /^20\S+Z (ERROR|FATAL) /);
+  await page.keyboard.press('g');
+  await page.keyboard.press('s');
+  await until(page, () => location.hash === '#status' && document.querySelector('#p-status h1'));
+  await page.close();
+});
+
+test('a copied link shows the same to someone else, tomorrow too', async () => {
+  const page = await open('/?q=level:ERROR&from=-15m');
+  await settled(page);
+  const count = await found(page);
+  await page.keyboard.press('s');
+  await until(page, () => !document.querySelector('#say').hidden);
+  const link = new URL(await page.evaluate(() => navigator.clipboard.readText()));
+  assert.match(link.search, /from=20.*&to=20/);
+  await server().send([{ level: 'ERROR', source: 'later-1', application: 'later', message: 'after the link was copied' }]);
+  const other = await open(link.pathname + link.search);
+  await settled(other);
+  assert.deepEqual([await other.inputValue('#q'), await found(other)], ['level:ERROR', count]);
+  await other.close();
+  await page.close();
+});
+
+test('the tail is too fast for a page that is held up: it says what it skipped, and loads it', async () => {
+  const page = await open('/?q=application:flood&live=1');
+  await until(page, () => document.querySelector('#live .word').textContent === 'Live');
+  // A page that does nothing for two seconds, as a phone in a pocket; one frame holds 256 KiB.
+  const filler = 'x'.repeat(2000), records = Array.from({ length: 1500 }, (_, i) => ({ level: 'INFO', source: 'flood-1', application: 'flood', message: `${i} ${filler}` }));
+  const held = page.evaluate(() => { const until = performance.now() + 2000; while (performance.now() < until); });
+  for (let i = 0; i < 4; i++) await server().send(records);
+  await held;
+  await until(page, () => /records? skipped until/.test(document.querySelector('#list').textContent));
+  await page.close();
+});
