@@ -35,6 +35,10 @@ fn main() {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     runtime.block_on(migrate(&target)).expect("the schema");
+    // To see what a table or an index costs: SQL that changes the schema first.
+    if let Ok(sql) = std::env::var("SCHEMA_SQL") {
+        server.sql(&sql);
+    }
     // The partitions are made by the first batches, and stay.
     runtime.block_on(store(&target, &batches, 1, rows));
 

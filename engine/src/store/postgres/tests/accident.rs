@@ -58,7 +58,7 @@ fn a_transaction_that_is_cut_in_commit_is_run_again() {
 fn cut_connections_and_crashes_lose_nothing_and_double_nothing() {
     let mut bed = Bed::new();
     let mut source = Source::new(NOON);
-    let batches = source.batches(160, 25);
+    let batches = source.batches(320, 25);
     let is_done = Arc::new(AtomicBool::new(false));
     let task = {
         let mut writer = bed.writer("0");
@@ -85,7 +85,7 @@ fn cut_connections_and_crashes_lose_nothing_and_double_nothing() {
     while !is_done.load(Ordering::Relaxed) {
         turn += 1;
         match turn % 6 {
-            5 => {
+            1 => {
                 bed.server.stop("immediate");
                 bed.server.start();
             }
@@ -96,8 +96,8 @@ fn cut_connections_and_crashes_lose_nothing_and_double_nothing() {
         }
     }
     bed.run(task).unwrap();
-    bed.assert_rows(4_000);
-    assert_eq!(bed.count("ingested_batches"), 160);
+    bed.assert_rows(8_000);
+    assert_eq!(bed.count("ingested_batches"), 320);
 }
 
 #[test]
