@@ -15,6 +15,7 @@ mod docs;
 mod ingest;
 mod openapi;
 mod parse;
+mod postgres_commands;
 mod python;
 mod query;
 mod restart;
