@@ -224,7 +224,16 @@ fn key() -> Option<String> {
     let version = Command::new("rustc").arg("--version").output().ok()?;
     let version = String::from_utf8_lossy(&version.stdout).trim().to_owned();
     let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
-    (!version.is_empty()).then(|| format!("{version}, {profile}, {}", std::env::consts::ARCH))
+    (!version.is_empty()).then(|| format!("{version}, {profile}, {}{}", std::env::consts::ARCH, vectors()))
+}
+
+/// What memchr and others choose their code by, when they run.
+fn vectors() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx2") {
+        return " with AVX2";
+    }
+    ""
 }
 
 /// `["key"]` and lines `stage = [instructions, allocations]` below it.
@@ -246,7 +255,7 @@ fn read_table(text: &str) -> BTreeMap<String, BTreeMap<String, (f64, f64)>> {
 
 const HEAD: &str =
     "# Instructions and allocations per record, by stage, as callgrind counts them: `make instructions` writes this
-# anew, engine/tests/instructions.rs compares. Keyed by compiler, profile and architecture.
+# anew, engine/tests/instructions.rs compares. Keyed by compiler, profile and processor.
 ";
 
 fn write_table(path: &Path, table: &BTreeMap<String, BTreeMap<String, (f64, f64)>>) {

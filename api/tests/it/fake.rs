@@ -92,7 +92,8 @@ fn first(row: &[u8]) -> Row<'_> {
 impl Reader for Fake {
     fn page(&self, filter: &Filter, limit: usize, start: Option<Position>, stop: &Stop) -> Result<Page, QueryError> {
         self.enter(stop)?;
-        let mut page = Page { read: ReadStats { files_read: 3, ..ReadStats::default() }, ..Page::default() };
+        stop.add_read(&ReadStats { files_read: 3, ..ReadStats::default() });
+        let mut page = Page::default();
         let mut last = None;
         for row in self.matching(filter).filter(|row| start.is_none_or(|start| row.id() < start.0)) {
             if page.rows.count == limit {

@@ -101,7 +101,7 @@ fn parse(bytes: &[u8]) -> io::Result<impl Iterator<Item = Id>> {
     if content.first_chunk::<4>() != Some(&MAGIC) {
         return wrong("is of another version: run a newer logboom");
     }
-    if crc32c::crc32c(content).to_le_bytes() != *crc || (content.len() - MAGIC.len()) % 16 != 0 {
+    if crc32c::crc32c(content).to_le_bytes() != *crc || !(content.len() - MAGIC.len()).is_multiple_of(16) {
         return wrong("is damaged: once Redis is drained it can be removed");
     }
     Ok(content[MAGIC.len()..].as_chunks::<16>().0.iter().map(|id| Id::from_bytes(*id)))

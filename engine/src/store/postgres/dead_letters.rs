@@ -94,7 +94,7 @@ impl DeadLetter {
 impl From<Listed> for store::DeadLetters {
     fn from(listed: Listed) -> store::DeadLetters {
         let letter = |letter: DeadLetter| store::DeadLetter {
-            row: letter.log_json().is_some().then(|| RowBuf { bytes: letter.tuple, count: 1 }),
+            row: letter.log_json().is_some().then_some(RowBuf { bytes: letter.tuple, count: 1 }),
             id: letter.id,
             failed_at: letter.failed_at,
             reason: letter.reason,

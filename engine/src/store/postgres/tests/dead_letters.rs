@@ -48,7 +48,7 @@ fn letters_are_stored_once_when_what_refused_them_is_mended() {
     let mut writer = bed.writer("0");
     bed.sql("ALTER TABLE logs ADD CONSTRAINT short CHECK (length(message) < 5)");
     let mut source = Source::new(NOON);
-    let long = |number: usize| number % 3 == 0;
+    let long = |number: usize| number.is_multiple_of(3);
     let text = |number: usize| ("host".to_owned(), if long(number) { "too long" } else { "ok" }.to_owned());
     let batches: Vec<Batch> = (0..4).map(|_| source.batch_of(30, text)).collect();
     let stored = bed.store(&mut writer, &batches).unwrap();
