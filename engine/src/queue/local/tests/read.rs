@@ -1,5 +1,7 @@
 //! The log read while it is written, and read where it is broken.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::sync::mpsc;
 
 use tempfile::TempDir;
@@ -7,7 +9,8 @@ use tempfile::TempDir;
 use super::damage::Writer;
 use super::{Batches, number_of, on_shard, options};
 use crate::queue::LogPosition;
-use crate::queue::local::{LocalLog, LogReader, Recovery};
+use crate::queue::contract;
+use crate::queue::local::{LocalLog, LogReader, Recovery, drained};
 
 /// A reader beside the writer sees every batch once and in order, however the pieces fall.
 #[test]
@@ -91,4 +94,36 @@ fn damage_is_told_and_passed() {
     assert_eq!(found, [0, 2, 3, 4, 5]);
     let findings = reader.take_findings();
     assert!(findings.len() == 1 && findings[0].contains("damaged at offset 8192"), "{findings:?}");
+}
+
+/// The log and its drain, as the queue that they are: what the note of the drain does not cover is drained again.
+#[test]
+fn a_drained_log_keeps_the_contract_of_queues() {
+    let dir = TempDir::new().expect("a folder");
+    let path = dir.path().to_owned();
+    on_shard(async move || {
+        let log = LocalLog::open(&path, 0, Recovery::default(), options()).await.expect("opens");
+        let reader = RefCell::new(LogReader::new(&path, drained::read(&path)));
+        // Where the batches end that are with the taker.
+        let ends = RefCell::new(VecDeque::new());
+        contract::check(
+            async |batches| drop(log.append(&batches).await.expect("taken")),
+            async || {
+                let (taken, batches): (Vec<_>, Vec<_>) =
+                    reader.borrow_mut().next(log.position(), usize::MAX).expect("readable").into_iter().unzip();
+                ends.borrow_mut().extend(taken);
+                batches
+            },
+            async |batches| {
+                let end = ends.borrow_mut().drain(..batches.len()).next_back().expect("what was taken");
+                drained::write(&path, end).expect("noted");
+                log.release(end).await.expect("released");
+            },
+            async || {
+                ends.borrow_mut().clear();
+                *reader.borrow_mut() = LogReader::new(&path, drained::read(&path));
+            },
+        )
+        .await;
+    });
 }
