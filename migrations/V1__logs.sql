@@ -46,9 +46,14 @@ CREATE TABLE log_counts (
     -- When the last of the records came in: a day is sealed once none came for an hour.
     counted_at timestamptz NOT NULL DEFAULT now(),
     folded boolean NOT NULL DEFAULT false
-);
-CREATE INDEX log_counts_minute ON log_counts (minute);
-CREATE INDEX log_counts_unfolded ON log_counts (part, minute) WHERE NOT folded;
+) PARTITION BY LIST (folded);
+
+-- What writers insert: without an index, since there may be a quarter as many of these as of records. It is read as a
+-- whole, and kept short.
+CREATE TABLE log_counts_new PARTITION OF log_counts FOR VALUES IN (false)
+    WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 50000);
+CREATE TABLE log_counts_folded PARTITION OF log_counts FOR VALUES IN (true);
+CREATE INDEX log_counts_folded_minute ON log_counts_folded (minute);
 
 -- Records that Postgres refused, as they came: nothing is thrown away unseen.
 CREATE TABLE dead_letters (

@@ -8,9 +8,9 @@ use tokio_postgres::Client;
 use super::PostgresError;
 
 /// A minute that still gets rows is left alone until it has this many.
-const LIVE_ROWS_MAX: i64 = 20_000;
-/// Rows added up in one statement, roughly.
-const ROWS_AT_ONCE: i64 = 100_000;
+const LIVE_ROWS_MAX: i64 = 5_000;
+/// Rows added up in one statement, roughly: each statement reads all that is new.
+const ROWS_AT_ONCE: i64 = 1_000_000;
 
 const WAITING: &str = "
     SELECT part, (extract(epoch FROM minute))::bigint, count(*) FROM log_counts WHERE NOT folded
@@ -19,28 +19,36 @@ const WAITING: &str = "
 
 const FOLD: &str = "
     WITH gone AS (DELETE FROM log_counts
-        WHERE part = $1 AND minute = ANY (ARRAY(SELECT to_timestamp(unnest($2::bigint[]))))
-        RETURNING minute, level, source, application, count, counted_at)
+        WHERE part = ANY ($1) AND minute = ANY (ARRAY(SELECT to_timestamp(unnest($2::bigint[]))))
+        RETURNING part, minute, level, source, application, count, counted_at)
     INSERT INTO log_counts (part, minute, level, source, application, count, counted_at, folded)
-    SELECT $1, minute, level, source, application, sum(count)::bigint, max(counted_at), true
-    FROM gone GROUP BY minute, level, source, application";
+    SELECT part, minute, level, source, application, sum(count)::bigint, max(counted_at), true
+    FROM gone GROUP BY part, minute, level, source, application";
+
+/// On Citus a statement that deletes and inserts must stay on one shard; elsewhere one pass over what is new does for all.
+const IS_SHARDED: &str = "SELECT to_regclass('pg_dist_partition') IS NOT NULL";
 
 pub(super) async fn run(client: &Client) -> Result<(), PostgresError> {
     let waiting = client.query(WAITING, &[&LIVE_ROWS_MAX]).await?;
-    let waiting: Vec<(i16, i64, i64)> = waiting.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect();
-    let fold = client.prepare(FOLD).await?;
-    let mut rest = &waiting[..];
-    while let [(part, _, _), ..] = rest {
-        let mut rows = 0;
-        let end = rest.iter().position(|(other, _, count)| {
-            let is_full = rows >= ROWS_AT_ONCE;
-            rows += count;
-            other != part || is_full
-        });
-        let (now, later) = rest.split_at(end.unwrap_or(rest.len()));
-        let minutes: Vec<i64> = now.iter().map(|(_, minute, _)| *minute).collect();
-        client.execute(&fold, &[part, &minutes]).await?;
-        rest = later;
+    if waiting.is_empty() {
+        return Ok(());
     }
+    let is_sharded: bool = client.query_one(IS_SHARDED, &[]).await?.get(0);
+    let fold = client.prepare(FOLD).await?;
+    let (mut parts, mut minutes, mut rows) = (Vec::<i16>::new(), Vec::<i64>::new(), 0);
+    for row in &waiting {
+        let (part, minute, count): (i16, i64, i64) = (row.get(0), row.get(1), row.get(2));
+        let is_other = is_sharded && parts.last().is_some_and(|last| *last != part);
+        if is_other || rows > ROWS_AT_ONCE {
+            client.execute(&fold, &[&parts, &minutes]).await?;
+            (parts, minutes, rows) = (Vec::new(), Vec::new(), 0);
+        }
+        if parts.last() != Some(&part) {
+            parts.push(part);
+        }
+        minutes.push(minute);
+        rows += count;
+    }
+    client.execute(&fold, &[&parts, &minutes]).await?;
     Ok(())
 }

@@ -48,7 +48,7 @@ pub struct UpkeepOptions {
 
 impl UpkeepOptions {
     pub fn new(retain: Option<Duration>, seal_after: Duration, oldest_pending: OldestPending) -> UpkeepOptions {
-        UpkeepOptions { retain, seal_after, oldest_pending, interval: Duration::from_secs(60) }
+        UpkeepOptions { retain, seal_after, oldest_pending, interval: Duration::from_secs(20) }
     }
 }
 
@@ -97,7 +97,7 @@ async fn repeat(options: &UpkeepOptions, counters: &Counters, kind: Kind, target
             Ok(()) => told.clear(),
             Err(error) => {
                 counters.failed(error.text());
-                // Once, not every minute of an outage.
+                // Once, not in every round of an outage.
                 if told != error.text() {
                     error.text().clone_into(&mut told);
                     tracing::warn!("upkeep of the store failed, and is tried again: {error}");
