@@ -31,6 +31,10 @@ struct Sent {
     unknown: Vec<u64>,
 }
 
+fn where_it_is(engine: &Server) -> String {
+    format!("{}\n{}", engine.get("/queue/status").text(), engine.get("/health").text())
+}
+
 /// Sends until it is told to stop, to whichever engine listens there.
 fn send(address: SocketAddr, first: u64, stop: &AtomicBool) -> Sent {
     let mut sent = Sent::default();
@@ -178,16 +182,26 @@ fn what_was_acknowledged_is_in_postgres_once() {
             let status = engine.get("/queue/status").json();
             status["depth"].as_u64() == Some(0) && status["overflow"]["depth"].as_u64() == Some(0)
         });
-        let stored = postgres.sql("SELECT metadata->>'number', count(*) FROM logs GROUP BY 1");
-        let found: BTreeMap<u64, u32> = stored
-            .lines()
-            .filter_map(|line| line.split_once('|'))
-            .map(|(number, times)| (number.parse().expect("a number"), times.parse().expect("a count")))
-            .collect();
+        let stored = || -> BTreeMap<u64, u32> {
+            let stored = postgres.sql("SELECT metadata->>'number', count(*) FROM logs GROUP BY 1");
+            let lines = stored.lines().filter_map(|line| line.split_once('|'));
+            lines.map(|(number, times)| (number.parse().expect("a number"), times.parse().expect("a count"))).collect()
+        };
+        let missing = |found: &BTreeMap<u64, u32>| -> Vec<u64> {
+            all.acknowledged.iter().copied().filter(|number| !found.contains_key(number)).collect()
+        };
+        // The status is up to a second old.
+        let mut found = stored();
+        let deadline = std::time::Instant::now() + PATIENCE;
+        while !missing(&found).is_empty() && std::time::Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(100));
+            found = stored();
+        }
         let twice: Vec<_> = found.iter().filter(|(_, times)| **times > 1).take(10).collect();
         assert!(twice.is_empty(), "{context}: stored twice: {twice:?}");
-        let lost: Vec<_> = all.acknowledged.iter().filter(|number| !found.contains_key(number)).take(10).collect();
-        assert!(lost.is_empty(), "{context}: acknowledged and lost: {lost:?}");
+        let lost = missing(&found);
+        let some = &lost[..lost.len().min(10)];
+        assert!(lost.is_empty(), "{context}: {} acknowledged and lost: {some:?}; {}", lost.len(), where_it_is(engine));
         let sent: BTreeSet<u64> = all.acknowledged.iter().chain(&all.unknown).copied().collect();
         let invented: Vec<_> = found.keys().filter(|number| !sent.contains(number)).take(10).collect();
         assert!(invented.is_empty(), "{context}: stored and never sent: {invented:?}");
