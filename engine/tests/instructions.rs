@@ -4,19 +4,21 @@
 //! callgrind counts, so that nothing else on the machine matters. Without valgrind, or under a compiler that the table does
 //! not have, the test says so and passes; `make instructions` writes the table anew.
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 
+use counting::ALLOCATIONS;
 use engine::http::Head;
 use engine::http::head::HeadLimits;
 use engine::ingest::split::LineSplitter;
 use record::format::{LineParser, Mode, by_name};
 use record::{BatchBuilder, Context, Filter, IdSource, Timestamp, Zone};
 
+#[path = "../../benches/counting.rs"]
+mod counting;
 #[path = "../../benches/sample.rs"]
 mod sample;
 
@@ -27,31 +29,6 @@ const TOLERANCE: f64 = 0.05;
 /// Of allocations, for what is seldom: one in so many records.
 const ALLOCATIONS_SLACK: f64 = 0.02;
 const RESULT: &str = "stage ";
-
-struct Counting;
-
-static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call goes on to the system's allocator unchanged.
-#[allow(unsafe_code)]
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Relaxed);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(at, layout) }
-    }
-
-    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Relaxed);
-        unsafe { System.realloc(at, layout, size) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
 
 /// What callgrind looks at: it counts within these alone, and gives each its own sum.
 macro_rules! counted {

@@ -5,6 +5,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -33,11 +34,22 @@ pub fn logboom(folder: &Path) -> Command {
 pub struct Server {
     pub address: SocketAddr,
     pub data: PathBuf,
-    child: Child,
-    told: Arc<Mutex<String>>,
-    teller: Option<JoinHandle<()>>,
-    expected: Vec<&'static str>,
-    _folder: Option<tempfile::TempDir>,
+    process: Process,
+}
+
+/// What any process has: what it told, signals, its end.
+impl Deref for Server {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.process
+    }
+}
+
+impl DerefMut for Server {
+    fn deref_mut(&mut self) -> &mut Process {
+        &mut self.process
+    }
 }
 
 impl Server {
@@ -49,7 +61,7 @@ impl Server {
     pub fn with(flags: &[&str]) -> Server {
         let folder = tempfile::tempdir().expect("a folder");
         let mut server = Server::at(&folder.path().join("data"), flags);
-        server._folder = Some(folder);
+        server.process._folder = Some(folder);
         server
     }
 
@@ -57,7 +69,7 @@ impl Server {
     pub fn engine(flags: &[&str]) -> Server {
         let folder = tempfile::tempdir().expect("a folder");
         let mut server = Server::run("engine", &folder.path().join("data"), flags);
-        server._folder = Some(folder);
+        server.process._folder = Some(folder);
         server
     }
 
@@ -137,53 +149,21 @@ impl Server {
                 None => std::thread::sleep(Duration::from_millis(5)),
             }
         };
-        Server { address, data, child, told, teller: Some(teller), expected: Vec::new(), _folder: None }
-    }
-
-    /// A WARN or ERROR line with this text is meant to come.
-    pub fn expect(&mut self, text: &'static str) {
-        self.expected.push(text);
-    }
-
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// Everything told on stderr so far.
-    pub fn told(&self) -> String {
-        self.told.lock().expect("nobody panics here").clone()
-    }
-
-    pub fn is_running(&mut self) -> bool {
-        matches!(self.child.try_wait(), Ok(None))
-    }
-
-    pub fn signal(&self, name: &str) {
-        signal(self.pid(), name);
+        Server {
+            address,
+            data,
+            process: Process { child, told, teller: Some(teller), expected: Vec::new(), _folder: None },
+        }
     }
 
     /// SIGKILL: as a crash would.
-    pub fn kill(mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    pub fn kill(self) {
+        self.process.kill();
     }
 
     /// SIGTERM, and a clean end.
-    pub fn stop(mut self) {
-        self.signal("TERM");
-        let status = self.wait();
-        assert!(status.success(), "{status}; it told:\n{}", self.told());
-    }
-
-    pub fn wait(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Some(status) = self.child.try_wait().expect("wait") {
-                return status;
-            }
-            assert!(Instant::now() < deadline, "the server does not end; it told:\n{}", self.told());
-            std::thread::sleep(Duration::from_millis(5));
-        }
+    pub fn stop(self) {
+        self.process.stop();
     }
 
     pub fn connect(&self) -> Connection {
@@ -220,24 +200,13 @@ impl Server {
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        if let Some(teller) = self.teller.take() {
-            let _ = teller.join();
-        }
-        check_told(&self.told(), &self.expected);
-    }
-}
-
-/// A process that listens nowhere the harness knows of: a worker, a sidecar of its own.
+/// A process of the program: by itself one that listens nowhere the harness knows of, as a worker, or a sidecar apart.
 pub struct Process {
     child: Child,
     told: Arc<Mutex<String>>,
     teller: Option<JoinHandle<()>>,
     expected: Vec<&'static str>,
-    _folder: tempfile::TempDir,
+    _folder: Option<tempfile::TempDir>,
 }
 
 impl Process {
@@ -247,7 +216,7 @@ impl Process {
         command.arg(name).args(flags).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary starts");
         let (told, teller) = listen_to(&mut child);
-        Process { child, told, teller: Some(teller), expected: Vec::new(), _folder: folder }
+        Process { child, told, teller: Some(teller), expected: Vec::new(), _folder: Some(folder) }
     }
 
     /// One that is to end by itself, soon.
@@ -281,12 +250,18 @@ impl Process {
         self.child.id()
     }
 
+    /// Everything told on stderr so far.
     pub fn told(&self) -> String {
         self.told.lock().expect("nobody panics here").clone()
     }
 
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
     pub fn signal(&self, name: &str) {
-        signal(self.child.id(), name);
+        let pid = self.pid().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().expect("kill").success());
     }
 
     /// SIGKILL: as a crash would.
@@ -298,9 +273,19 @@ impl Process {
     /// SIGTERM, and a clean end.
     pub fn stop(mut self) {
         self.signal("TERM");
-        wait_until("its end", || self.child.try_wait().expect("wait").is_some());
-        let status = self.child.wait().expect("wait");
+        let status = self.wait();
         assert!(status.success(), "{status}; it told:\n{}", self.told());
+    }
+
+    pub fn wait(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("wait") {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "the server does not end; it told:\n{}", self.told());
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 
@@ -342,10 +327,6 @@ fn check_told(told: &str, expected: &[&str]) {
         .filter(|line| !expected.iter().any(|text| line.contains(text)))
         .collect();
     assert!(unexpected.is_empty(), "the server told what no test expects:\n{}", unexpected.join("\n"));
-}
-
-fn signal(pid: u32, name: &str) {
-    assert!(Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().expect("kill").success());
 }
 
 /// Asks until it is so.

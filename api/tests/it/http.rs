@@ -135,11 +135,16 @@ fn exports() {
     assert_eq!(server.ask("HEAD", "/logs/export?format=csv", "").status, 200);
 }
 
-#[test]
-fn an_export_waits_for_a_slow_client_and_ends_with_it() {
+/// More than any buffer on the way holds.
+fn eighty_megabytes() -> Fake {
     let long = "x".repeat(2_000);
     let records: Vec<_> = (0..40_000).map(|n| (n, Level::Info, "a", long.as_str(), "{}")).collect();
-    let fake = Fake::new(&records);
+    Fake::new(&records)
+}
+
+#[test]
+fn an_export_waits_for_a_slow_client_and_ends_with_it() {
+    let fake = eighty_megabytes();
     let exported = fake.exported.clone();
     let server = Running::start(fake);
     let mut stream = server.connect();
@@ -391,9 +396,7 @@ fn answers_are_compressed_for_whom_takes_it() {
 
 #[test]
 fn a_packed_export_is_read_as_it_comes() {
-    let long = "x".repeat(2_000);
-    let records: Vec<_> = (0..40_000).map(|n| (n, Level::Info, "a", long.as_str(), "{}")).collect();
-    let fake = Fake::new(&records);
+    let fake = eighty_megabytes();
     let exported = fake.exported.clone();
     let server = Running::start(fake);
     let mut stream = server.connect();

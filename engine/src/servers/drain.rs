@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use record::Batch;
 use tokio::sync::watch;
 
+use super::LogToDrain;
+use super::pause::Pause;
 use super::postgres::PostgresSide;
 use super::redis::RedisSide;
-use super::{LogToDrain, RETRY_MAX, RETRY_MIN};
 use crate::queue::LogPosition;
 use crate::queue::local::{LogReader, drained};
 use crate::store::postgres::Writer;
@@ -20,6 +21,8 @@ use crate::store::postgres::Writer;
 const PIECE_BYTES: usize = 4 * 1024 * 1024;
 /// How far a log is drained is written down so often.
 const NOTE_EVERY: Duration = Duration::from_secs(1);
+/// A log that cannot be read is tried again after this long.
+const UNREADABLE_AGAIN: Duration = Duration::from_secs(5);
 /// A Redis that fails while nothing waits for it is asked so often whether it is back.
 const ASK_EVERY: Duration = Duration::from_secs(1);
 
@@ -51,12 +54,12 @@ impl Drain {
         let mut reader = Some(LogReader::new(&self.log.dir, self.log.from));
         let mut noted = (Instant::now(), self.log.from);
         let mut at = self.log.from;
-        let mut pause = RETRY_MIN;
+        let mut pause = Pause::new(self.stopping.clone());
         while !*self.stopping.borrow() {
             let end = *self.durable.borrow_and_update();
             if at >= end {
                 self.note(&mut noted, at, true).await;
-                self.wait_for_more().await;
+                self.wait_for_more(&mut pause).await;
                 continue;
             }
             let Some(mut taken) = reader.take() else { return };
@@ -73,7 +76,7 @@ impl Drain {
                 Err(error) => {
                     tracing::error!("the local log cannot be drained: {error}");
                     reader = Some(LogReader::new(&self.log.dir, at));
-                    self.sleep(RETRY_MAX).await;
+                    pause.sleep(UNREADABLE_AGAIN).await;
                     continue;
                 }
             };
@@ -83,11 +86,8 @@ impl Drain {
             while !left.is_empty() && !*self.stopping.borrow() {
                 left = self.outlet.take(left).await;
                 match left.is_empty() {
-                    true => pause = RETRY_MIN,
-                    false => {
-                        self.sleep(pause).await;
-                        pause = (pause * 2).min(RETRY_MAX);
-                    }
+                    true => pause.reset(),
+                    false => pause.wait().await,
                 }
             }
             if left.is_empty() {
@@ -99,7 +99,7 @@ impl Drain {
         self.note(&mut noted, at, true).await;
     }
 
-    async fn wait_for_more(&mut self) {
+    async fn wait_for_more(&mut self, pause: &mut Pause) {
         if let Outlet::Redis(redis) = &self.outlet
             && redis.known.is_failing()
         {
@@ -107,7 +107,7 @@ impl Drain {
             if redis.inspect().await.is_ok() {
                 redis.known.works();
             } else {
-                self.sleep(ASK_EVERY).await;
+                pause.sleep(ASK_EVERY).await;
             }
             return;
         }
@@ -119,13 +119,6 @@ impl Drain {
             },
             _ = self.stopping.changed() => {}
             () = failing => {}
-        }
-    }
-
-    async fn sleep(&mut self, time: Duration) {
-        tokio::select! {
-            () = tokio::time::sleep(time) => {}
-            _ = self.stopping.changed() => {}
         }
     }
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
+use super::pause::Pause;
 use super::redis::{RedisSide, take_options};
-use super::{RETRY_MAX, RETRY_MIN};
 use crate::handover::Handed;
 use crate::ingest::AppendFailure;
 use crate::queue::imports::Imports;
@@ -38,7 +38,7 @@ impl Import {
     pub async fn run(mut self) {
         let options = take_options(self.streams, &self.name, self.claim_after);
         let mut consumer = Consumer::new(self.redis.target.clone(), options, self.redis.counters.clone());
-        let mut pause = RETRY_MIN;
+        let mut pause = Pause::new(self.stopping.clone());
         while !*self.stopping.borrow() {
             let taken = tokio::select! {
                 taken = consumer.take(ROWS_MAX, IDLE) => taken,
@@ -48,7 +48,7 @@ impl Import {
                 Ok(taken) => taken,
                 Err(error) => {
                     self.redis.known.failed(&error.to_string());
-                    self.sleep(&mut pause).await;
+                    pause.wait().await;
                     continue;
                 }
             };
@@ -63,7 +63,7 @@ impl Import {
                 match answered.await {
                     Ok(Ok(())) => break,
                     // The queue is full, or the disk is: Redis keeps them meanwhile.
-                    Ok(Err(_)) => self.sleep(&mut pause).await,
+                    Ok(Err(_)) => pause.wait().await,
                     // The shard has stopped.
                     Err(_) => return consumer.leave(taken).await,
                 }
@@ -72,19 +72,11 @@ impl Import {
             if *self.stopping.borrow() && !new.iter().all(|batch| self.known.has(batch)) {
                 return consumer.leave(taken).await;
             }
-            pause = RETRY_MIN;
+            pause.reset();
             if let Err(error) = consumer.done(&taken).await {
                 self.redis.known.failed(&error.to_string());
             }
         }
         consumer.leave(Vec::new()).await;
-    }
-
-    async fn sleep(&mut self, pause: &mut Duration) {
-        tokio::select! {
-            () = tokio::time::sleep(*pause) => {}
-            _ = self.stopping.changed() => {}
-        }
-        *pause = (*pause * 2).min(RETRY_MAX);
     }
 }

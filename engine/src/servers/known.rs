@@ -29,6 +29,14 @@ impl Known {
         self.is_failing.load(Ordering::Relaxed)
     }
 
+    /// Why it cannot be used. Costs an atomic load while it can.
+    pub fn failure(&self) -> Option<String> {
+        if !self.is_failing() {
+            return None;
+        }
+        self.lock().failure.as_ref().map(|(reason, _)| reason.clone())
+    }
+
     pub fn state(&self) -> State {
         self.lock().clone()
     }

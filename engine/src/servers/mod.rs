@@ -13,6 +13,7 @@ mod drain;
 mod import;
 mod known;
 mod metrics;
+mod pause;
 mod postgres;
 mod redis;
 mod work;

@@ -114,9 +114,9 @@ impl PostgresSide {
                 }
             }
             let batches: Vec<Batch> = waiting.iter().flat_map(|handed| handed.batches.iter().cloned()).collect();
-            let result = match self.known.state().failure {
+            let result = match self.known.failure() {
                 // Nobody is kept waiting for a server that is known to be away; whoever looks after it says when it is back.
-                Some((reason, _)) => Err(reason),
+                Some(reason) => Err(reason),
                 None => self.store(&mut writer, &batches).await,
             };
             for handed in waiting {

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use super::pause::Pause;
 use super::postgres::PostgresSide;
 use super::redis::{RedisSide, take_options};
-use super::{RETRY_MAX, RETRY_MIN};
 use crate::queue::redis::{Consumer, Taken};
 use crate::store::postgres::{StoreError, Writer};
 
@@ -43,7 +43,7 @@ impl Worker {
         let mut consumer = Consumer::new(self.redis.target.clone(), options, self.redis.counters.clone());
         let mut writer = self.postgres.writer(&self.name);
         let mut held: Option<Held> = None;
-        let mut pause = RETRY_MIN;
+        let mut pause = Pause::new(self.stopping.clone());
         while !*self.stopping.borrow() {
             if let Some(again) = held.take_if(|held| held.since.elapsed() > HELD_AGAIN) {
                 held = self.store(&mut consumer, &mut writer, again.taken).await;
@@ -56,15 +56,14 @@ impl Worker {
             match taken {
                 Ok(taken) if taken.is_empty() => self.redis.known.works(),
                 Ok(taken) => {
-                    pause = RETRY_MIN;
+                    pause.reset();
                     self.redis.known.works();
                     let more = self.store(&mut consumer, &mut writer, taken).await;
                     held = merge(held, more);
                 }
                 Err(error) => {
                     self.redis.known.failed(&error.to_string());
-                    self.sleep(pause).await;
-                    pause = (pause * 2).min(RETRY_MAX);
+                    pause.wait().await;
                 }
             }
         }
@@ -73,7 +72,7 @@ impl Worker {
 
     /// Stores what was taken, however long Postgres is away. Gives back what others hold, or what a stop came before.
     async fn store(&mut self, consumer: &mut Consumer, writer: &mut Writer, mut taken: Vec<Taken>) -> Option<Held> {
-        let mut pause = RETRY_MIN;
+        let mut pause = Pause::new(self.stopping.clone());
         let mut renewed = Instant::now();
         loop {
             let batches: Vec<_> = taken.iter().map(|taken| taken.batch.clone()).collect();
@@ -101,8 +100,7 @@ impl Worker {
                     if *self.stopping.borrow() {
                         return Some(Held { taken, since: Instant::now() });
                     }
-                    self.sleep(pause).await;
-                    pause = (pause * 2).min(RETRY_MAX);
+                    pause.wait().await;
                     if renewed.elapsed() > self.claim_after / 3 {
                         renewed = Instant::now();
                         // What cannot be renewed may be another's by now: that one stores it, and so may this.
@@ -113,13 +111,6 @@ impl Worker {
                     }
                 }
             }
-        }
-    }
-
-    async fn sleep(&mut self, time: Duration) {
-        tokio::select! {
-            () = tokio::time::sleep(time) => {}
-            _ = self.stopping.changed() => {}
         }
     }
 }

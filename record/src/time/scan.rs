@@ -154,7 +154,13 @@ pub fn scan_day_first(bytes: &[u8]) -> Option<(Civil, usize)> {
         ..Civil::default()
     };
     let clock = if bytes[10] == b',' { blanks(bytes, 11)? } else { 11 };
-    let mut at = scan_clock(bytes, clock, &mut civil)?;
+    let at = scan_clock(bytes, clock, &mut civil)?;
+    with_offset(bytes, civil, at)
+}
+
+/// A whole time that ends at `at`, with the offset that may follow it.
+#[inline]
+fn with_offset(bytes: &[u8], mut civil: Civil, mut at: usize) -> Option<(Civil, usize)> {
     if !civil.is_valid() {
         return None;
     }
@@ -177,15 +183,8 @@ pub fn scan_clf(bytes: &[u8]) -> Option<(Civil, usize)> {
         year: number(bytes, 7, 4)? as i32,
         ..Civil::default()
     };
-    let mut at = scan_clock(bytes, 12, &mut civil)?;
-    if !civil.is_valid() {
-        return None;
-    }
-    if let Some((offset, length)) = scan_offset(&bytes[at..]) {
-        civil.offset = offset;
-        at += length;
-    }
-    Some((civil, at))
+    let at = scan_clock(bytes, 12, &mut civil)?;
+    with_offset(bytes, civil, at)
 }
 
 /// The time of RFC 3164 §4.1.2, `Oct  1 22:14:15`, also with a weekday before it and a year before or after the clock
@@ -247,14 +246,7 @@ pub fn scan_rfc2822(bytes: &[u8]) -> Option<(Civil, usize)> {
     }
     civil.year = number(bytes, at + 5, 4)? as i32;
     at = scan_clock(bytes, blanks(bytes, at + 9)?, &mut civil)?;
-    if !civil.is_valid() {
-        return None;
-    }
-    if let Some((offset, length)) = scan_offset(&bytes[at..]) {
-        civil.offset = offset;
-        at += length;
-    }
-    Some((civil, at))
+    with_offset(bytes, civil, at)
 }
 
 /// `16:00`, `16:00:59` or `16:00:59.123` at `at`; returns where it ends.
