@@ -13,7 +13,7 @@ use loadgen::peers::process::{Postgres, Redis};
 use loadgen::report::Report;
 use loadgen::results::{Machine, Run, SCHEMA, commit};
 use loadgen::scenario::{self, Options, Scenario};
-use loadgen::server::Backends;
+use loadgen::server::{Backends, Process};
 use loadgen::target::Target;
 
 use crate::Failure;
@@ -216,11 +216,12 @@ fn measure(name: &str, load: &LoadOptions) -> Result<ExitCode, Failure> {
         reports: Vec::new(),
         peers: None,
     };
+    let has_servers = load.servers || (load.redis_url.is_some() && load.db_url.is_some());
     let scenarios: Vec<Scenario> = Scenario::ALL
         .iter()
         .copied()
         .filter(|scenario| name == ALL || scenario.name() == name)
-        .filter(|scenario| name != ALL || scenario.fits(target))
+        .filter(|scenario| name != ALL || (scenario.fits(target) && (has_servers || !scenario.needs_servers())))
         .collect();
     if let Some(unfit) = scenarios.iter().find(|scenario| !scenario.fits(target)) {
         return Err(format!("`{}` asks for what {} does not have", unfit.name(), load.target).into());
@@ -237,7 +238,10 @@ fn measure(name: &str, load: &LoadOptions) -> Result<ExitCode, Failure> {
                 options.backends = Backends {
                     redis_url: Some(redis.url.clone()),
                     db_url: Some(postgres.url.clone()),
-                    pids: vec![redis.pid(), postgres.pid()],
+                    processes: vec![
+                        Process { name: "redis", pid: redis.pid() },
+                        Process { name: "postgres", pid: postgres.pid() },
+                    ],
                     psql: Some(postgres.psql.clone()),
                 };
             }

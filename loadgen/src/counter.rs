@@ -65,6 +65,12 @@ impl Lines {
 }
 
 impl Sql {
+    /// One that is asked nothing but what is said each time.
+    pub fn bare(psql: PathBuf, url: &str) -> Sql {
+        let none = String::new;
+        Sql { psql, url: url.to_owned(), count: none(), export: none(), bytes: none() }
+    }
+
     fn command(&self, sql: &str) -> Command {
         let mut command = Command::new(&self.psql);
         command.args(["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-d", &self.url, "-c", sql]);

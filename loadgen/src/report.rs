@@ -10,6 +10,7 @@ use crate::ceiling::Ceilings;
 use crate::drive::Outcome;
 use crate::ledger::{Ledger, Stored};
 use crate::process::Sample;
+use crate::server::CpuOf;
 
 /// Beyond this share of one core the client, being one thread, may have been what was measured.
 const CLIENT_SHARE_MAX: f64 = 0.9;
@@ -40,6 +41,7 @@ pub struct Report {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Phase {
     pub name: String,
+    /// None where nothing was sent, as while a queue is emptied.
     pub connections: usize,
     /// Requests a second that were asked for; none: as fast as answers came.
     pub asked_per_second: Option<f64>,
@@ -52,6 +54,9 @@ pub struct Phase {
     pub found_per_second: Option<f64>,
     pub latency_us: Latency,
     pub server_cpu_seconds_per_million: Option<f64>,
+    /// The same of each process, where there are several.
+    #[serde(default)]
+    pub cpu_of_each: Vec<(String, f64)>,
     pub client_cpu_seconds_per_million: f64,
     /// Of one core.
     pub client_cpu_share: f64,
@@ -133,9 +138,10 @@ pub struct Records {
 }
 
 /// What was measured around a load.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Around {
     pub server_cpu: Option<Duration>,
+    pub cpu_of_each: Vec<CpuOf>,
     pub client_cpu: Duration,
     pub wall: Duration,
     pub server_peak: Option<u64>,
@@ -168,6 +174,10 @@ impl Phase {
             found_per_second: around.found.map(|found| around.acknowledged as f64 / found.as_secs_f64()),
             latency_us: (&outcome.latencies).into(),
             server_cpu_seconds_per_million: around.server_cpu.map(|cpu| cpu.as_secs_f64() / millions),
+            cpu_of_each: match &around.cpu_of_each[..] {
+                [] | [_] => Vec::new(),
+                many => many.iter().map(|(name, cpu)| ((*name).to_owned(), cpu.as_secs_f64() / millions)).collect(),
+            },
             client_cpu_seconds_per_million: around.client_cpu.as_secs_f64() / millions,
             client_cpu_share: around.client_cpu.as_secs_f64() / around.wall.as_secs_f64().max(1e-9),
             server_peak_bytes: around.server_peak,
@@ -196,6 +206,12 @@ impl Phase {
         self.latency_us = latencies.into();
         self.spectrum = spectrum(latencies);
         self.timeline.clear();
+    }
+
+    /// `engine 0.61, worker 0.52`: seconds a million.
+    pub fn each_cpu(&self) -> String {
+        let each: Vec<String> = self.cpu_of_each.iter().map(|(name, cpu)| format!("{name} {cpu:.2}")).collect();
+        each.join(", ")
     }
 
     pub fn client_was_the_bottleneck(&self) -> bool {
@@ -344,23 +360,22 @@ impl Phase {
             Some(rate) => format!("at {} requests/s", thousands(rate)),
             None => "as fast as answers come".to_owned(),
         };
-        writeln!(out, "  {} ({} connections, {pace})", self.name, self.connections)?;
-        write!(out, "    rate     {}/s acknowledged", thousands(self.per_second))?;
+        match self.connections {
+            0 => writeln!(out, "  {}", self.name)?,
+            connections => writeln!(out, "  {} ({connections} connections, {pace})", self.name)?,
+        }
+        let what = if self.connections == 0 { "stored" } else { "acknowledged" };
+        write!(out, "    rate     {}/s {what}", thousands(self.per_second))?;
         if let Some(found) = self.found_per_second {
             write!(out, ", {}/s until found", thousands(found))?;
         }
         let seconds = self.found_seconds.unwrap_or(self.seconds);
         writeln!(out, "  ({} records in {seconds:.2} s)", thousands(self.records as f64))?;
-        let Latency { p50, p90, p99, p999, max } = self.latency_us;
-        writeln!(
-            out,
-            "    latency  p50 {}  p90 {}  p99 {}  p99.9 {}  max {} ms",
-            ms(p50),
-            ms(p90),
-            ms(p99),
-            ms(p999),
-            ms(max)
-        )?;
+        if self.requests > 0 {
+            let Latency { p50, p90, p99, p999, max } = self.latency_us;
+            let (p50, p90, p99, p999, max) = (ms(p50), ms(p90), ms(p99), ms(p999), ms(max));
+            writeln!(out, "    latency  p50 {p50}  p90 {p90}  p99 {p99}  p99.9 {p999}  max {max} ms")?;
+        }
         let server = self.server_cpu_seconds_per_million.map_or("unknown".to_owned(), |cpu| format!("{cpu:.2}"));
         writeln!(
             out,
@@ -368,6 +383,9 @@ impl Phase {
             self.client_cpu_seconds_per_million,
             self.client_cpu_share * 100.0
         )?;
+        if !self.cpu_of_each.is_empty() {
+            writeln!(out, "             {}", self.each_cpu())?;
+        }
         if let Some(peak) = self.server_peak_bytes {
             writeln!(out, "    memory   server peak {:.0} MiB", peak as f64 / (1024.0 * 1024.0))?;
         }

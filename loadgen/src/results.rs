@@ -283,17 +283,25 @@ fn write_phases(phases: &[Phase], out: &mut String) -> std::fmt::Result {
             phase.asked_per_second.map_or(String::new(), |rate| format!(", {} requests/s asked", thousands(rate)));
         let verdict =
             if phase.client_was_the_bottleneck() { " (no verdict: the client was the bottleneck)" } else { "" };
+        let connections = match phase.connections {
+            0 => String::new(),
+            count => format!(", {count} connections"),
+        };
+        let latency = &phase.latency_us;
+        let latencies = match phase.requests {
+            0 => ["-"; 4].join(" | "),
+            _ => [latency.p50, latency.p99, latency.p999, latency.max].map(ms).join(" | "),
+        };
         writeln!(
             out,
-            "| {}, {} connections{asked}{verdict} | {} | {} | {} | {} | {} | {} | {:.2} | {} | {} |",
+            "| {}{connections}{asked}{verdict} | {} | {latencies} | {} | {:.2} | {} | {} |",
             phase.name,
-            phase.connections,
             thousands(rate),
-            ms(phase.latency_us.p50),
-            ms(phase.latency_us.p99),
-            ms(phase.latency_us.p999),
-            ms(phase.latency_us.max),
-            phase.server_cpu_seconds_per_million.map_or("-".to_owned(), |cpu| format!("{cpu:.2}")),
+            match (phase.server_cpu_seconds_per_million, phase.each_cpu()) {
+                (None, _) => "-".to_owned(),
+                (Some(cpu), each) if each.is_empty() => format!("{cpu:.2}"),
+                (Some(cpu), each) => format!("{cpu:.2} ({each})"),
+            },
             phase.client_cpu_seconds_per_million,
             phase.server_peak_bytes.map_or("-".to_owned(), |peak| format!("{:.0}", peak as f64 / f64::from(1 << 20))),
             shares.join(", ")

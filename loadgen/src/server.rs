@@ -18,7 +18,11 @@ use crate::target::Target;
 const START_MAX: Duration = Duration::from_secs(20);
 /// A stop writes what is in memory.
 const STOP_MAX: Duration = Duration::from_secs(30);
+/// And whatever it works with is there by then.
+const USED_MAX: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// What a server's process is called beside those of others.
+const SERVER: &str = "logboom";
 
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
@@ -30,6 +34,8 @@ pub enum ServerError {
     Folder { path: PathBuf, source: io::Error },
     #[error("{0} is in memory (tmpfs), where a sync costs nothing: choose a folder on a disk with --out")]
     InMemory(PathBuf),
+    #[error("the server does not use {name} as this run says: {health}")]
+    Backend { name: &'static str, health: String },
     #[error("no answer from http://{authority}: {source}")]
     Ask { authority: String, source: io::Error },
     #[error("http://{authority}{target} answered {status}: {text}")]
@@ -41,11 +47,21 @@ pub enum ServerError {
 pub struct Server {
     pub authority: String,
     /// On this machine; what they have started counts as well.
-    pub pids: Vec<u32>,
+    pub processes: Vec<Process>,
     pub target: Target,
     pub counter: Counter,
     own: Option<Own>,
 }
+
+/// One of those that a system is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Process {
+    pub name: &'static str,
+    pub pid: u32,
+}
+
+/// What one of them has used.
+pub type CpuOf = (&'static str, Duration);
 
 /// Of a server of our own: servers beside it, if it is to use any.
 #[derive(Debug, Clone, Default)]
@@ -53,7 +69,7 @@ pub struct Backends {
     pub redis_url: Option<String>,
     pub db_url: Option<String>,
     /// Theirs, where they were started for this run: what they use is counted with the server's.
-    pub pids: Vec<u32>,
+    pub processes: Vec<Process>,
     pub psql: Option<PathBuf>,
 }
 
@@ -65,9 +81,22 @@ const PARTITIONS_BYTES: &str = "select coalesce(sum(pg_total_relation_size(c.oid
 impl Backends {
     /// A Postgres that was started for this run alone.
     fn fresh_postgres(&self) -> Option<Sql> {
-        let url = self.db_url.clone().filter(|_| !self.pids.is_empty())?;
+        let url = self.db_url.clone().filter(|_| !self.processes.is_empty())?;
         let psql = self.psql.clone()?;
-        Some(Sql { psql, url, count: String::new(), export: String::new(), bytes: PARTITIONS_BYTES.to_owned() })
+        Some(Sql { bytes: PARTITIONS_BYTES.to_owned(), ..Sql::bare(psql, &url) })
+    }
+
+    /// The program, which is told of these servers and of no others: what is measured is what the run says, not what the
+    /// shell happens to have.
+    pub fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        for (name, value) in [("REDIS_URL", &self.redis_url), ("DB_URL", &self.db_url)] {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command
     }
 
     pub fn name(&self) -> &'static str {
@@ -90,12 +119,13 @@ struct Own {
 
 impl Server {
     pub fn at(authority: String, pid: Option<u32>, target: Target) -> Server {
-        Server::with(authority, pid.into_iter().collect(), target, Counter::Target(target))
+        let processes = pid.into_iter().map(|pid| Process { name: SERVER, pid }).collect();
+        Server::with(authority, processes, target, Counter::Target(target))
     }
 
     /// One that somebody else has started.
-    pub fn with(authority: String, pids: Vec<u32>, target: Target, counter: Counter) -> Server {
-        Server { authority, pids, target, counter, own: None }
+    pub fn with(authority: String, processes: Vec<Process>, target: Target, counter: Counter) -> Server {
+        Server { authority, processes, target, counter, own: None }
     }
 
     /// Starts `program serve` on a free port, its data in a new folder within `out` that is removed in the end.
@@ -111,15 +141,8 @@ impl Server {
         let data = std::path::absolute(folder.join("data")).map_err(wrong)?;
         let told = folder.join("stderr");
         let stderr = fs::File::create(&told).map_err(wrong)?;
-        let mut command = Command::new(program);
-        // What is measured is what the run says, not what the shell happens to have.
-        for (name, value) in [("REDIS_URL", &backends.redis_url), ("DB_URL", &backends.db_url)] {
-            match value {
-                Some(value) => command.env(name, value),
-                None => command.env_remove(name),
-            };
-        }
-        let child = command
+        let child = backends
+            .command(program)
             .arg("serve")
             .arg("--data-dir")
             .arg(&data)
@@ -130,10 +153,10 @@ impl Server {
             .stderr(stderr)
             .spawn()
             .map_err(|source| ServerError::Start { program: program.to_owned(), source })?;
-        let pids = [child.id()].into_iter().chain(backends.pids.iter().copied()).collect();
+        let own = Process { name: SERVER, pid: child.id() };
         let mut server = Server {
             authority: String::new(),
-            pids,
+            processes: [own].into_iter().chain(backends.processes.iter().copied()).collect(),
             target: Target::Logboom,
             counter: Counter::Target(Target::Logboom),
             own: Some(Own { child, folder, fresh_postgres: backends.fresh_postgres() }),
@@ -145,7 +168,7 @@ impl Server {
             {
                 server.authority = text.trim().trim_start_matches("http://").to_owned();
                 if server.total().is_ok() {
-                    return Ok(server);
+                    return server.uses(backends).map(|()| server);
                 }
             }
             let ended = server.own.as_mut().is_some_and(|own| matches!(own.child.try_wait(), Ok(Some(_))));
@@ -164,7 +187,34 @@ impl Server {
 
     /// Of all its processes so far.
     pub fn cpu(&self) -> Option<Duration> {
-        process::cpu(&self.pids)
+        process::cpu(&self.pids())
+    }
+
+    /// The same apart; a process that has ended is left out of the end of it.
+    pub fn cpu_of_each(&self) -> Vec<CpuOf> {
+        self.processes.iter().map_while(|process| Some((process.name, process::cpu(&[process.pid])?))).collect()
+    }
+
+    pub fn pids(&self) -> Vec<u32> {
+        self.processes.iter().map(|process| process.pid).collect()
+    }
+
+    /// That it works with the servers that the run says, and with no others. One that is just coming up is waited for.
+    pub fn uses(&self, backends: &Backends) -> Result<(), ServerError> {
+        let began = Instant::now();
+        loop {
+            let page = self.get("/metrics")?;
+            let works: Vec<&str> = page.lines().filter(|line| line.starts_with("logboom_server_works{")).collect();
+            let named = |name: &str| works.iter().find(|line| line.contains(&format!("\"{name}\"")));
+            let wrong = [("redis", backends.redis_url.is_some()), ("postgres", backends.db_url.is_some())]
+                .into_iter()
+                .find(|(name, wanted)| named(name).is_some_and(|line| line.ends_with(" 1")) != *wanted);
+            let Some((name, _)) = wrong else { return Ok(()) };
+            if began.elapsed() > USED_MAX {
+                return Err(ServerError::Backend { name, health: self.get("/health")? });
+            }
+            std::thread::sleep(LOOK_AGAIN);
+        }
     }
 
     pub fn get(&self, target: &str) -> Result<String, ServerError> {

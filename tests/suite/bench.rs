@@ -5,6 +5,7 @@ use std::process::{Command, Output};
 
 use crate::harness::{BINARY, Server};
 use loadgen::results::Run;
+use servers::{Postgres, Redis};
 
 fn bench(out: &Path, arguments: &[&str]) -> (Output, String) {
     let output = Command::new(BINARY)
@@ -36,6 +37,34 @@ fn a_short_run_is_sound_and_kept() {
     let records = run.reports[0].records.unwrap();
     assert!(records.stored >= 5_000 && records.stored == records.sent, "{said}");
     assert!(run.reports[0].bytes_a_record().is_some_and(|bytes| (5.0..100.0).contains(&bytes)), "{said}");
+}
+
+#[test]
+fn parts_are_measured_each_for_itself() {
+    let (redis, postgres) = (Redis::durable(), Postgres::start_new());
+    let out = tempfile::tempdir().unwrap();
+    let (redis_url, db_url) = (redis.url(), postgres.url());
+    let urls = ["--redis-url", &redis_url, "--db-url", &db_url];
+    let (output, said) = bench(out.path(), &[&["apart", "--records", "20000"], &urls[..]].concat());
+    assert!(output.status.success(), "{said}");
+    let run = kept(out.path());
+    let report = &run.reports[0];
+    let names = |nth: usize| report.phases[nth].cpu_of_each.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>();
+    assert_eq!((names(0), names(1)), (vec!["engine", "worker", "api"], vec!["engine", "api"]), "{said}");
+    assert_eq!(report.phases[1].records, report.phases[2].records, "what was filled in is drained: {said}");
+    let records = report.records.unwrap();
+    assert!(records.stored > 40_000 && records.stored == records.acknowledged && records.are_sound(), "{said}");
+
+    let (output, said) = bench(&out.path().join("other"), &["apart"]);
+    assert!(!output.status.success() && said.contains("--servers starts them"), "{said}");
+}
+
+/// What a run says it was measured on is what was used.
+#[test]
+fn a_redis_that_is_not_there_is_no_run_on_redis() {
+    let out = tempfile::tempdir().unwrap();
+    let (output, said) = bench(out.path(), &["fast", "--redis-url", "redis://127.0.0.1:1"]);
+    assert!(!output.status.success() && said.contains("does not use redis"), "{said}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -18,25 +18,42 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// Commands under way at a time.
 const PIPELINE: usize = 16;
 const STREAM: &str = "logboom:ceiling";
+/// What keys of Logboom's own begin with, and where the numbers of its streams are.
+const KEYS: &str = "logboom";
+const STREAMS: &str = "logboom:streams";
 const TABLE: &str = "logboom_ceiling";
 /// Of each of the two.
 const COPY_ROWS: usize = 200_000;
+const BARE: &str = "part smallint, id uuid, timestamp timestamptz, level text, source text, application text, \
+                    message text collate \"C\", metadata jsonb";
+/// As a day's partition is made.
+const ALIKE: &str = "like logs including all";
 
 /// The batches that these lines become.
 pub fn batches(bodies: &[&[u8]]) -> Vec<Batch> {
+    let mut batches = Vec::new();
+    let lines = bodies.iter().flat_map(|body| body.split(|&byte| byte == b'\n')).filter(|line| !line.is_empty());
+    let taken = sealed(lines, |batch| {
+        batches.push(batch);
+        Ok(())
+    });
+    taken.expect("a vector takes all");
+    batches
+}
+
+/// Gives batch by batch what these lines become.
+fn sealed<'a>(lines: impl Iterator<Item = &'a [u8]>, mut take: impl FnMut(Batch) -> io::Result<()>) -> io::Result<()> {
     let zone = Zone::UTC;
     let context = Context::new(Timestamp::clamped(crate::generate::START.start_us as i64), &zone);
     let mut parser = LineParser::new();
     let mut builder = BatchBuilder::new(record::batch::STREAMS_DEFAULT);
     let mut ids = IdSource::new(|| 7);
-    let mut batches = Vec::new();
-    for line in bodies.iter().flat_map(|body| body.split(|&byte| byte == b'\n')).filter(|line| !line.is_empty()) {
+    for line in lines {
         while let Err(NotTaken::Full) = parser.push_line(line, Mode::Auto, &context, &mut ids, &mut builder) {
-            batches.extend(builder.seal());
+            builder.seal().map_or(Ok(()), &mut take)?;
         }
     }
-    batches.extend(builder.seal());
-    batches
+    builder.seal().map_or(Ok(()), take)
 }
 
 /// Records a second that one connection brings into a stream, as packed batches, some under way at a time.
@@ -68,7 +85,8 @@ pub fn xadd(url: &str, batches: &[Batch]) -> io::Result<f64> {
     Ok(rate)
 }
 
-struct Redis {
+#[derive(Debug)]
+pub struct Redis {
     stream: BufReader<TcpStream>,
 }
 
@@ -85,7 +103,7 @@ fn command(words: &[&[u8]]) -> Vec<u8> {
 
 impl Redis {
     /// `redis://[[user]:password@]host[:port][/database]`.
-    fn connect(url: &str) -> io::Result<Redis> {
+    pub fn connect(url: &str) -> io::Result<Redis> {
         let unfit = |reason: &str| io::Error::new(io::ErrorKind::Unsupported, format!("{url}: {reason}"));
         let rest = url.strip_prefix("redis://").ok_or_else(|| unfit("only redis:// is measured"))?;
         let rest = rest.split('?').next().unwrap_or_default();
@@ -109,42 +127,101 @@ impl Redis {
 
     fn ask(&mut self, command: &[u8]) -> io::Result<()> {
         self.stream.get_mut().write_all(command)?;
-        self.answer()
+        self.answer().map(drop)
     }
 
-    /// Reads one answer, of those that these commands have.
-    fn answer(&mut self) -> io::Result<()> {
+    /// Entries in all of Logboom's streams.
+    pub fn entries(&mut self) -> io::Result<u64> {
+        self.stream.get_mut().write_all(&command(&[b"SMEMBERS", STREAMS.as_bytes()]))?;
+        let count = self.answer()?;
+        let mut streams = Vec::new();
+        for _ in 0..number(&count, '*')? {
+            streams.push(self.answer()?);
+        }
+        let mut entries = 0;
+        for stream in streams {
+            let key = format!("{KEYS}:{stream}");
+            self.stream.get_mut().write_all(&command(&[b"XLEN", key.as_bytes()]))?;
+            entries += number(&self.answer()?, ':')?;
+        }
+        Ok(entries)
+    }
+
+    /// Reads one answer, of those that these commands have: a text, or the line that says what it is.
+    fn answer(&mut self) -> io::Result<String> {
         let mut line = String::new();
         self.stream.read_line(&mut line)?;
         match line.as_bytes().first() {
-            Some(b'$') if !line.starts_with("$-1") => self.stream.read_line(&mut line).map(drop),
-            Some(b'+' | b':' | b'$') => Ok(()),
-            _ => Err(io::Error::other(format!("redis: {}", line.trim()))),
+            Some(b'$') if !line.starts_with("$-1") => {
+                line.clear();
+                self.stream.read_line(&mut line)?;
+            }
+            Some(b'+' | b':' | b'$' | b'*') => {}
+            _ => return Err(io::Error::other(format!("redis: {}", line.trim()))),
         }
+        line.truncate(line.trim_end().len());
+        Ok(line)
     }
+}
+
+fn number(answer: &str, kind: char) -> io::Result<u64> {
+    let number = answer.strip_prefix(kind).and_then(|number| number.parse().ok());
+    number.ok_or_else(|| io::Error::other(format!("redis: {answer} where a number was to come")))
 }
 
 /// Rows a second of two `\copy` at once of these rows, into a bare table that is gone afterwards.
 pub fn copy(url: &str, batches: &[Batch], folder: &Path) -> io::Result<f64> {
-    let tools = Tools { folder: folder.to_owned(), install: false };
-    let psql = tools.program("psql").ok_or_else(|| {
+    let mut file = CopyFile::create(folder, "ceiling.copy")?;
+    for batch in batches.iter().cycle().take_while(|batch| !batch.is_empty()) {
+        if file.rows >= COPY_ROWS {
+            break;
+        }
+        file.push(batch)?;
+    }
+    let file = file.finish()?;
+    copies(url, folder, BARE, &[&file, &file])
+}
+
+/// Rows a second of two `\copy` at once of as many rows as these lines become, again and again: half each, into an empty
+/// table with the columns and indexes of Logboom's own, which is gone afterwards.
+pub fn copy_alike(url: &str, bodies: &[&[u8]], rows: usize, folder: &Path) -> io::Result<f64> {
+    let mut files = [CopyFile::create(folder, "ceiling-0.copy")?, CopyFile::create(folder, "ceiling-1.copy")?];
+    let lines = bodies.iter().flat_map(|body| body.split(|&byte| byte == b'\n')).filter(|line| !line.is_empty());
+    let mut nth = 0;
+    sealed(lines.cycle().take(rows), |batch| {
+        nth += 1;
+        files[nth % 2].push(&batch)
+    })?;
+    let [a, b] = files;
+    checkpoint(url);
+    copies(url, folder, ALIKE, &[&a.finish()?, &b.finish()?])
+}
+
+/// So that what was written before is not written meanwhile; a user without the right to it goes without.
+pub fn checkpoint(url: &str) {
+    if let Some(psql) = psql() {
+        let _ = Sql::bare(psql, url).ask("checkpoint");
+    }
+}
+
+fn psql() -> Option<PathBuf> {
+    Tools { folder: PathBuf::new(), install: false }.program("psql")
+}
+
+fn copies(url: &str, folder: &Path, columns: &str, files: &[&CopyFile; 2]) -> io::Result<f64> {
+    let psql = psql().ok_or_else(|| {
         io::Error::new(io::ErrorKind::NotFound, "psql is not on this machine: `apt-get install postgresql-client`")
     })?;
-    let none = String::new;
-    let sql = Sql { psql: psql.clone(), url: url.to_owned(), count: none(), export: none(), bytes: none() };
-    let file = std::path::absolute(folder.join("ceiling.copy"))?;
-    let rows = write_copy(&file, batches)?;
+    let sql = Sql::bare(psql.clone(), url);
     sql.ask(&format!("drop table if exists {TABLE}"))?;
-    sql.ask(&format!(
-        "create table {TABLE} (part smallint, id uuid, timestamp timestamptz, level text, source text, application text, \
-         message text collate \"C\", metadata jsonb)"
-    ))?;
-    let copy = format!("\\copy {TABLE} from '{}' (format binary)", file.display());
+    sql.ask(&format!("create table {TABLE} ({columns})"))?;
     let began = Instant::now();
-    let both: Vec<_> = (0..2)
-        .map(|_| {
+    let both: Vec<_> = files
+        .iter()
+        .map(|file| {
+            let copy = format!("\\copy {TABLE} from '{}' (format binary)", file.path.display());
             let mut command = Command::new(&psql);
-            command.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", url, "-c", &copy]);
+            command.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", url, "-c", &copy]).current_dir(folder);
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()
         })
         .collect();
@@ -157,26 +234,41 @@ pub fn copy(url: &str, batches: &[Batch], folder: &Path) -> io::Result<f64> {
     }
     let took = began.elapsed();
     sql.ask(&format!("drop table {TABLE}"))?;
-    fs::remove_file(&file)?;
     match failed {
         Some(reason) => Err(io::Error::other(reason)),
-        None => Ok(2.0 * rows as f64 / took.as_secs_f64()),
+        None => Ok(files.iter().map(|file| file.rows).sum::<usize>() as f64 / took.as_secs_f64()),
     }
 }
 
-/// A file in the form of `COPY … (FORMAT binary)`; gives how many rows it has.
-fn write_copy(path: &Path, batches: &[Batch]) -> io::Result<usize> {
-    let mut file = io::BufWriter::with_capacity(1 << 20, fs::File::create(path)?);
-    file.write_all(b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0")?;
-    let mut rows = 0;
-    for batch in batches.iter().cycle().take_while(|batch| !batch.is_empty()) {
-        if rows >= COPY_ROWS {
-            break;
-        }
-        file.write_all(batch.body())?;
-        rows += batch.len();
+/// A file in the form of `COPY … (FORMAT binary)`, gone when dropped.
+struct CopyFile {
+    path: PathBuf,
+    out: io::BufWriter<fs::File>,
+    rows: usize,
+}
+
+impl CopyFile {
+    fn create(folder: &Path, name: &str) -> io::Result<CopyFile> {
+        let path = std::path::absolute(folder.join(name))?;
+        let mut out = io::BufWriter::with_capacity(1 << 20, fs::File::create(&path)?);
+        out.write_all(b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0")?;
+        Ok(CopyFile { path, out, rows: 0 })
     }
-    file.write_all(&(-1i16).to_be_bytes())?;
-    file.flush()?;
-    Ok(rows)
+
+    fn push(&mut self, batch: &Batch) -> io::Result<()> {
+        self.rows += batch.len();
+        self.out.write_all(batch.body())
+    }
+
+    fn finish(mut self) -> io::Result<CopyFile> {
+        self.out.write_all(&(-1i16).to_be_bytes())?;
+        self.out.flush()?;
+        Ok(self)
+    }
+}
+
+impl Drop for CopyFile {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
 }

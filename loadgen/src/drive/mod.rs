@@ -110,6 +110,14 @@ pub struct Outcome {
     pub unsent: u64,
 }
 
+impl Outcome {
+    /// Of a time in which nothing was sent.
+    pub fn of_nothing(time: Duration) -> Outcome {
+        let (timeline, refusals) = (Vec::new(), Vec::new());
+        Outcome { latencies: histogram(), timeline, records: 0, requests: 0, time, refusals, unsent: 0 }
+    }
+}
+
 pub fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, LATENCY_MAX_US, LATENCY_DIGITS).expect("these bounds are sound")
 }

@@ -7,7 +7,7 @@ use super::install::Tools;
 use super::process::{Folder, Running, free_port};
 use super::{Peer, started};
 use crate::counter::{Counter, Sql};
-use crate::server::Server;
+use crate::server::{Process, Server};
 use crate::target::Target;
 
 pub const FOLDER: &str = "benches/peers/fastapi-baseline";
@@ -44,9 +44,13 @@ pub fn start(tools: &Tools, work: &str, target: Target) -> Result<Peer, String> 
         .map(|(_, path)| path.trim().into())
         .ok_or("it does not say where its env file is")?;
     let env = std::fs::read_to_string(&env).map_err(|error| format!("{}: {error}", env.display()))?;
-    let pids: Vec<u32> = ["API_PID", "POOL_PID", "REDIS_PID", "PG_PID"]
-        .iter()
-        .filter_map(|name| env.split_whitespace().find_map(|word| word.strip_prefix(&format!("{name}="))?.parse().ok()))
+    let processes = [("API_PID", "api"), ("POOL_PID", "workers"), ("REDIS_PID", "redis"), ("PG_PID", "postgres")]
+        .into_iter()
+        .filter_map(|(word, name)| {
+            let pid =
+                env.split_whitespace().find_map(|pair| pair.strip_prefix(word)?.strip_prefix('=')?.parse().ok())?;
+            Some(Process { name, pid })
+        })
         .collect();
     let sql = Sql {
         psql: tools.program("psql").unwrap_or_else(|| "psql".into()),
@@ -55,6 +59,6 @@ pub fn start(tools: &Tools, work: &str, target: Target) -> Result<Peer, String> 
         export: "select 'request_id\":\"' || (metadata->>'request_id') from logs".to_owned(),
         bytes: "select pg_total_relation_size('logs')".to_owned(),
     };
-    let server = Server::with(format!("127.0.0.1:{port}"), pids, target, Counter::Sql(sql));
+    let server = Server::with(format!("127.0.0.1:{port}"), processes, target, Counter::Sql(sql));
     Ok(started(NAME.to_owned(), work, server, vec![Box::new(running), Box::new(folder)]))
 }

@@ -84,7 +84,11 @@ pub struct Folder(pub PathBuf);
 impl Folder {
     /// Below the system's own folder for such things, where servers that run as another user can reach it.
     pub fn new(name: &str) -> Result<Folder, String> {
-        let path = std::env::temp_dir().join(format!("logboom-bench-{name}-{}", std::process::id()));
+        Folder::within(&std::env::temp_dir(), &format!("logboom-bench-{name}"))
+    }
+
+    pub fn within(parent: &Path, name: &str) -> Result<Folder, String> {
+        let path = parent.join(format!("{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&path);
         fs::create_dir_all(&path).map_err(|error| format!("{}: {error}", path.display()))?;
         Ok(Folder(path))

@@ -9,11 +9,12 @@ use super::process::{Folder, Postgres, Running, free_port, listens};
 use super::{Peer, started};
 use crate::counter::{Counter, Lines, Sql};
 use crate::prepared::Framing;
-use crate::server::Server;
+use crate::server::{Process, Server};
 use crate::target::Target;
 
 const RSYSLOG: [&str; 5] = ["rsyslog", "rsyslog-pgsql", "libestr0", "libfastjson4", "liblognorm5"];
-const SYSLOG_NG: [&str; 5] = ["syslog-ng-core", "libivykis0", "libnet1", "libwrap0", "libpcre3"];
+const SYSLOG_NG: [&str; 7] =
+    ["syslog-ng-core", "libivykis0", "libnet1", "libwrap0", "libpcre3", "syslog-ng-mod-sql", "libdbi1"];
 
 /// The same key and indexes that the Python reference has.
 const TABLE: &str = "create table logs (id bigserial primary key, timestamp timestamptz, level text, source text, \
@@ -61,14 +62,7 @@ pub fn rsyslog_to_postgres(tools: &Tools) -> Result<Peer, String> {
         return Err("rsyslog's ompgsql.so is not on this machine: `apt-get install rsyslog-pgsql`".to_owned());
     }
     let postgres = Postgres::start(tools)?;
-    let sql = Sql {
-        psql: postgres.psql.clone(),
-        url: postgres.url.clone(),
-        count: "select count(*) from logs".to_owned(),
-        export: "select 'request_id\":\"' || substring(metadata from 'request_id=\"([0-9a-f]+)') from logs".to_owned(),
-        bytes: "select pg_total_relation_size('logs')".to_owned(),
-    };
-    sql.ask(TABLE).map_err(|error| error.to_string())?;
+    let sql = table(&postgres)?;
     let insert = "insert into logs (timestamp, level, source, application, message, metadata) values \
                   ('%timereported:::date-rfc3339%', '%msgid%', '%hostname%', '%app-name%', '%msg%', '%structured-data%')";
     let action = format!(
@@ -82,10 +76,30 @@ pub fn rsyslog_to_postgres(tools: &Tools) -> Result<Peer, String> {
     // A template and a module cannot stand within the ruleset that is called.
     let (before, call) = action.rsplit_once('\n').unwrap_or((&action, ""));
     let folder = Folder::new("rsyslog")?;
-    let mut peer =
-        rsyslog_with(tools, folder, before, call, Counter::Sql(sql), Some(postgres.pid()), "TCP into Postgres")?;
+    let mut peer = rsyslog_with(
+        tools,
+        folder,
+        before,
+        call,
+        Counter::Sql(sql),
+        Some(Process { name: "postgres", pid: postgres.pid() }),
+        "TCP into Postgres",
+    )?;
     peer.keep.push(Box::new(postgres));
     Ok(peer)
+}
+
+/// Makes the table that both write into, and tells how it is asked.
+fn table(postgres: &Postgres) -> Result<Sql, String> {
+    let sql = Sql {
+        psql: postgres.psql.clone(),
+        url: postgres.url.clone(),
+        count: "select count(*) from logs".to_owned(),
+        export: "select 'request_id\":\"' || substring(metadata from 'request_id=\"([0-9a-f]+)') from logs".to_owned(),
+        bytes: "select pg_total_relation_size('logs')".to_owned(),
+    };
+    sql.ask(TABLE).map_err(|error| error.to_string())?;
+    Ok(sql)
 }
 
 fn rsyslog(
@@ -93,7 +107,7 @@ fn rsyslog(
     folder: Folder,
     action: &str,
     counter: Counter,
-    beside: Option<u32>,
+    beside: Option<Process>,
     work: &str,
 ) -> Result<Peer, String> {
     rsyslog_with(tools, folder, "", action, counter, beside, work)
@@ -105,7 +119,7 @@ fn rsyslog_with(
     before: &str,
     action: &str,
     counter: Counter,
-    beside: Option<u32>,
+    beside: Option<Process>,
     work: &str,
 ) -> Result<Peer, String> {
     let program = tools.program_of("rsyslogd", &RSYSLOG)?;
@@ -125,8 +139,8 @@ fn rsyslog_with(
     let mut running = Running::start(&mut start, &folder.0.join("log"))?;
     running.wait_until(|| listens(port))?;
     let name = format!("rsyslog {}", version(tools, &program, "-v"));
-    let pids = [running.pid()].into_iter().chain(beside).collect();
-    let server = Server::with(format!("127.0.0.1:{port}"), pids, Target::Syslog(Framing::Octets), counter);
+    let processes = [Process { name: "rsyslog", pid: running.pid() }].into_iter().chain(beside).collect();
+    let server = Server::with(format!("127.0.0.1:{port}"), processes, Target::Syslog(Framing::Octets), counter);
     Ok(started(name, work, server, vec![Box::new(running), Box::new(folder)]))
 }
 
@@ -138,20 +152,54 @@ fn module(tools: &Tools, program: &Path, name: &str) -> Option<PathBuf> {
 }
 
 pub fn syslog_ng_to_file(tools: &Tools) -> Result<Peer, String> {
+    let folder = Folder::new("syslog-ng")?;
+    let out = folder.0.join("out.log");
+    let destination =
+        format!("file(\"{}\" template(\"<$PRI>1 $ISODATE $HOST $PROGRAM $PID $MSGID $SDATA $MSG\\n\"))", out.display());
+    syslog_ng(tools, folder, &destination, Counter::Lines(Lines::of(out)), None, "TCP into a file")
+}
+
+/// By its `sql()`, 1,000 INSERTs a transaction: it has no other way.
+pub fn syslog_ng_to_postgres(tools: &Tools) -> Result<Peer, String> {
+    // libdbi looks for its drivers in one place only, so that it is no use to unpack them elsewhere.
+    if !PathBuf::from(format!("/usr/lib/{}-linux-gnu/dbd/libdbdpgsql.so", std::env::consts::ARCH)).is_file() {
+        return Err("libdbi's driver for Postgres is not on this machine: `apt-get install libdbd-pgsql`".to_owned());
+    }
+    let postgres = Postgres::start(tools)?;
+    let sql = table(&postgres)?;
+    let destination = format!(
+        "sql(type(pgsql) host(\"127.0.0.1\") port(\"{}\") username(\"logs\") password(\"\") database(\"logs\") \
+         table(\"logs\") columns(\"timestamp\", \"level\", \"source\", \"application\", \"message\", \
+         \"metadata\") values(\"$ISODATE\", \"$MSGID\", \"$HOST\", \"$PROGRAM\", \"$MSG\", \"$SDATA\") \
+         flush-lines(1000) flags(explicit-commits))",
+        postgres.port
+    );
+    let folder = Folder::new("syslog-ng")?;
+    let beside = Some(Process { name: "postgres", pid: postgres.pid() });
+    let mut peer = syslog_ng(tools, folder, &destination, Counter::Sql(sql), beside, "TCP into Postgres")?;
+    peer.keep.push(Box::new(postgres));
+    Ok(peer)
+}
+
+fn syslog_ng(
+    tools: &Tools,
+    folder: Folder,
+    destination: &str,
+    counter: Counter,
+    beside: Option<Process>,
+    work: &str,
+) -> Result<Peer, String> {
     let program = tools.program_of("syslog-ng", &SYSLOG_NG)?;
     let version = version(tools, &program, "--version");
     let short: Vec<&str> = version.split('.').take(2).collect();
-    let folder = Folder::new("syslog-ng")?;
-    let out = folder.0.join("out.log");
     let port = free_port()?;
     let config = format!(
         "@version: {}\noptions {{ keep-hostname(yes); use-dns(no); flush-lines(1000); stats-freq(0); }};\n\
          source in {{ syslog(transport(\"tcp\") ip(\"127.0.0.1\") port({port}) max-connections(100) \
          log-iw-size(100000) log-fetch-limit(1000)); }};\n\
-         destination out {{ file(\"{}\" template(\"<$PRI>1 $ISODATE $HOST $PROGRAM $PID $MSGID $SDATA $MSG\\n\")); }};\n\
+         destination out {{ {destination}; }};\n\
          log {{ source(in); destination(out); flags(flow-control); }};\n",
-        short.join("."),
-        out.display()
+        short.join(".")
     );
     let file = folder.0.join("syslog-ng.conf");
     fs::write(&file, config).map_err(|error| error.to_string())?;
@@ -164,17 +212,7 @@ pub fn syslog_ng_to_file(tools: &Tools) -> Result<Peer, String> {
     let mut running = Running::start(&mut start, &folder.0.join("log"))?;
     running.wait_until(|| listens(port))?;
     let name = format!("syslog-ng {version}");
-    let server = Server::with(
-        format!("127.0.0.1:{port}"),
-        vec![running.pid()],
-        Target::Syslog(Framing::Octets),
-        Counter::Lines(Lines::of(out)),
-    );
-    Ok(started(name, "TCP into a file", server, vec![Box::new(running), Box::new(folder)]))
-}
-
-pub fn syslog_ng_to_postgres(tools: &Tools) -> Result<Peer, String> {
-    let program = tools.program_of("syslog-ng", &SYSLOG_NG)?;
-    let _ = program;
-    Err("syslog-ng writes to Postgres by libdbi alone (Debian's syslog-ng-mod-sql), an INSERT a message: it is not run here".to_owned())
+    let processes = [Process { name: "syslog-ng", pid: running.pid() }].into_iter().chain(beside).collect();
+    let server = Server::with(format!("127.0.0.1:{port}"), processes, Target::Syslog(Framing::Octets), counter);
+    Ok(started(name, work, server, vec![Box::new(running), Box::new(folder)]))
 }

@@ -71,13 +71,10 @@ impl Run<'_> {
         let (outcomes, result) = drive(&null.authority, &mut [load], &mut [], &mut ledger);
         result?;
         let around = Around {
-            server_cpu: None,
             client_cpu: own_cpu().saturating_sub(cpu),
             wall: began.elapsed(),
-            server_peak: None,
-            found: None,
             acknowledged: ledger.acknowledged,
-            samples: Vec::new(),
+            ..Around::default()
         };
         Ok(Phase { is_of_the_client: true, ..Phase::new(name, connections, None, &outcomes[0], &around) })
     }

@@ -79,7 +79,7 @@ impl Run<'_> {
             };
             let server: &Server = fresh.as_ref().unwrap_or(self.server);
             let report = Report::new(&self.report.scenario, &self.report.title);
-            let mut run = Run { server, options: self.options, ledger: Ledger::new(tag()), report };
+            let mut run = Run { server, options: self.options, ledger: Ledger::new(tag()), report, waits: true };
             let phase = run.viewers_turn(count, connections);
             if self.options.check {
                 run.check();

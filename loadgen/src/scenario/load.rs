@@ -71,7 +71,7 @@ impl Run<'_> {
         self.ceilings(&prepared, Some(connections))?;
         let until = Until::Time(self.options.time + self.options.warm_up);
         self.single_phase("closed loop", &mut prepared, connections, Pace::Closed, until)?;
-        let reached = self.report.phases[0].per_second;
+        let reached = self.report.phases.last().map_or(0.0, |phase| phase.per_second);
         let rate = self.options.rate.unwrap_or((reached * OPEN_SHARE).round()).max(1.0);
         self.single_phase("open loop", &mut prepared, connections, Pace::Open(rate), until)?;
         Ok(())

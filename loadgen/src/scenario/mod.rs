@@ -8,8 +8,10 @@
 //! | `live.rs` | `tail-latency`, `viewers`: the live tail |
 //! | `read.rs` | `query`, `parse`: what is asked, not stored |
 //! | `long.rs` | `drain`, `soak`: what comes later |
+//! | `apart.rs` | `apart`: engine, worker and API as processes of their own, on Redis and Postgres |
 //! | `generator.rs` | `generator`: this tool itself, against a server that keeps nothing |
 
+mod apart;
 mod generator;
 mod live;
 mod load;
@@ -28,7 +30,7 @@ use crate::number::TAG_BITS;
 use crate::prepared::{Form, Lines, Prepared, Size};
 use crate::process::{self, Sampler};
 use crate::report::{Around, CeilingFigures, Records, Report};
-use crate::server::{Backends, Server, ServerError};
+use crate::server::{Backends, CpuOf, Server, ServerError};
 use crate::target::{Answers, Dialect, Target};
 
 /// Bodies of a connection before it comes back to its first: 64 MiB in all, more than any cache.
@@ -54,6 +56,7 @@ pub enum Scenario {
     Drain,
     Soak,
     Saturate,
+    Apart,
     Generator,
 }
 
@@ -111,6 +114,7 @@ impl Scenario {
         Scenario::Drain,
         Scenario::Soak,
         Scenario::Saturate,
+        Scenario::Apart,
         Scenario::Generator,
     ];
 
@@ -127,14 +131,27 @@ impl Scenario {
             Scenario::Drain => "drain",
             Scenario::Soak => "soak",
             Scenario::Saturate => "saturate",
+            Scenario::Apart => "apart",
             Scenario::Generator => "generator",
         }
     }
 
     /// Whether a target has what it asks for.
     pub fn fits(self, target: Target) -> bool {
-        let asks = [Scenario::Parse, Scenario::TailLatency, Scenario::Viewers, Scenario::Query, Scenario::Drain];
+        let asks = [
+            Scenario::Parse,
+            Scenario::TailLatency,
+            Scenario::Viewers,
+            Scenario::Query,
+            Scenario::Drain,
+            Scenario::Apart,
+        ];
         target == Target::Logboom || !asks.contains(&self)
+    }
+
+    /// Whether it is about a Redis and a Postgres.
+    pub fn needs_servers(self) -> bool {
+        self == Scenario::Apart
     }
 
     /// What it measures, in a line.
@@ -151,6 +168,7 @@ impl Scenario {
             Scenario::Drain => "How long after a burst the queue is empty",
             Scenario::Soak => "A steady load: what memory and latency do over time",
             Scenario::Saturate => "The highest rate at which p99 stays under a bound",
+            Scenario::Apart => "Engine, worker and API as processes of their own, over Redis into Postgres",
             Scenario::Generator => "What this tool can send at most, to a server that keeps nothing",
         }
     }
@@ -160,6 +178,9 @@ impl Scenario {
 pub fn run(scenario: Scenario, options: &Options) -> Result<Report, ScenarioError> {
     let folder = |source| ScenarioError::Folder { path: options.out.clone(), source };
     std::fs::create_dir_all(&options.out).map_err(folder)?;
+    if scenario == Scenario::Apart {
+        return apart::run(options);
+    }
     let server = match &options.url {
         // It measures this tool alone.
         _ if scenario == Scenario::Generator => Server::at(String::new(), None, options.target),
@@ -179,7 +200,7 @@ pub fn run(scenario: Scenario, options: &Options) -> Result<Report, ScenarioErro
 /// The same against a server that somebody else has started, and will stop.
 pub fn run_on(scenario: Scenario, server: &Server, options: &Options) -> Report {
     let report = Report::new(scenario.name(), scenario.title());
-    let mut run = Run { server, options, ledger: Ledger::new(tag()), report };
+    let mut run = Run { server, options, ledger: Ledger::new(tag()), report, waits: true };
     let result = match scenario {
         Scenario::SeedConcurrent => run.seed_concurrent(),
         Scenario::Fast => run.single(server.target.fast()),
@@ -192,6 +213,7 @@ pub fn run_on(scenario: Scenario, server: &Server, options: &Options) -> Report 
         Scenario::Drain => run.drain(),
         Scenario::Soak => run.soak(),
         Scenario::Saturate => run.saturate(),
+        Scenario::Apart => Err(ScenarioError::Unfit("`apart` starts its processes itself".to_owned())),
         Scenario::Generator => run.generator(),
     };
     if let Err(error) = result {
@@ -209,6 +231,12 @@ impl Options {
     }
 }
 
+/// What each process used between two looks.
+fn spent(before: &[CpuOf], after: &[CpuOf]) -> Vec<CpuOf> {
+    let used = before.iter().zip(after);
+    used.map(|(&(name, before), &(_, after))| (name, after.saturating_sub(before))).collect()
+}
+
 /// One of its own for every run, against a server that is kept.
 fn tag() -> u16 {
     static RUNS: AtomicU16 = AtomicU16::new(0);
@@ -222,6 +250,8 @@ struct Run<'a> {
     options: &'a Options,
     ledger: Ledger,
     report: Report,
+    /// Whether queries are waited for to find what was acknowledged.
+    waits: bool,
 }
 
 impl Run<'_> {
@@ -290,14 +320,16 @@ impl Run<'_> {
         viewers: &mut [Viewer],
     ) -> Result<(Vec<Outcome>, Around), ScenarioError> {
         let server = self.server;
-        let before_total = server.total()?;
+        let before_total = if self.waits { server.total()? } else { None };
         let before_acknowledged = self.ledger.acknowledged;
-        if let [pid] = server.pids[..]
+        let pids = server.pids();
+        if let [pid] = pids[..]
             && !process::reset_peak(pid)
         {
             self.report.note("the server's peak memory is since its start: it could not be reset".to_owned());
         }
-        let sampler = (!server.pids.is_empty()).then(|| Sampler::start(&server.pids));
+        let sampler = (!pids.is_empty()).then(|| Sampler::start(&pids));
+        let each = server.cpu_of_each();
         let (cpu, own, began) = (server.cpu(), process::own_cpu(), Instant::now());
         let (outcomes, result) = drive(&server.authority, loads, viewers, &mut self.ledger);
         let client_cpu = process::own_cpu().saturating_sub(own);
@@ -335,9 +367,10 @@ impl Run<'_> {
         let samples = sampler.map(Sampler::stop).unwrap_or_default();
         let around = Around {
             server_cpu: server.cpu().zip(cpu).map(|(after, before)| after.saturating_sub(before)),
+            cpu_of_each: spent(&each, &server.cpu_of_each()),
             client_cpu,
             wall,
-            server_peak: process::peak_memory(&server.pids, &samples),
+            server_peak: process::peak_memory(&pids, &samples),
             found,
             acknowledged,
             samples,

@@ -118,10 +118,9 @@ impl Run<'_> {
             server_cpu: self.server.cpu().zip(cpu.0).map(|(after, before)| after.saturating_sub(before)),
             client_cpu: crate::process::own_cpu().saturating_sub(cpu.1),
             wall: cpu.2.elapsed(),
-            server_peak: crate::process::peak_memory(&self.server.pids, &[]),
-            found: None,
+            server_peak: crate::process::peak_memory(&self.server.pids(), &[]),
             acknowledged: self.ledger.acknowledged,
-            samples: Vec::new(),
+            ..Default::default()
         };
         std::mem::swap(&mut self.ledger, &mut ledger);
         let phase =
