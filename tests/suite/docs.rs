@@ -1,18 +1,10 @@
-//! Documents that cannot rot: what they name exists, what they list is what the program says, what they tell to run
-//! runs, and the crates import one another as ARCHITECTURE.md says.
+//! Documents that cannot rot: what they name exists, what they list is what the program says, and the
+//! crates import one another as ARCHITECTURE.md says.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use crate::harness::{Server, logboom};
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn read(path: &str) -> String {
-    std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
+use crate::commands_of_docs::{path, read, root};
+use crate::harness::{Server, logboom, without_settings};
 
 /// Files below a folder whose name ends so; build output left out.
 fn files(folder: &Path, ending: &str, found: &mut Vec<PathBuf>) {
@@ -144,31 +136,25 @@ fn is_watch(source: &Path) -> bool {
     path.contains("queue/redis/watch") || path.ends_with("queue/redis/tests/watch.rs")
 }
 
+/// Each with all that is written behind it; what it would do is done in `commands_of_docs`.
 #[test]
-fn what_the_readme_tells_to_send_is_taken() {
-    let server = Server::start();
-    let readme = read("README.md");
-    let blocks: Vec<&str> = readme.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    let scripts: Vec<&&str> =
-        blocks.iter().filter(|block| block.contains("curl") || block.contains("logboom ")).collect();
-    assert!(!scripts.is_empty(), "the README has something to try");
-    let folder = tempfile::tempdir().unwrap();
-    let program = Path::new(crate::harness::BINARY).parent().unwrap();
-    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap_or_default());
-    for script in scripts {
-        // The server runs already, elsewhere; a tail would never end.
-        const NEVER_ENDS: [&str; 3] = ["cargo run", "logboom serve", "logboom tail"];
-        let ends = |line: &&str| !NEVER_ENDS.iter().any(|start| line.starts_with(start));
-        let lines: Vec<&str> = script.lines().filter(ends).collect();
-        let script = lines
-            .join("\n")
-            .replace("127.0.0.1:5000", &server.address.to_string())
-            .replace("curl ", "curl -sS --fail-with-body ");
-        let mut command = Command::new("bash");
-        command.args(["-euc", &script]).current_dir(folder.path()).env("PATH", &path);
-        let out = command.env("LOGBOOM_URL", format!("http://{}", server.address)).output().unwrap();
-        let (said, told) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
-        assert!(out.status.success(), "{script}\n{said}\n{told}");
+fn commands_that_documents_name_are_there() {
+    // `make` tells what it would run; cargo would build.
+    const ASKED: &str = "logboom() { command logboom \"$@\" --help > /dev/null; }; make() { command make -n \"$@\"; }; cargo() { :; }; pgrep() { echo 1; }";
+    let mut documents = Vec::new();
+    files(root(), ".md", &mut documents);
+    for document in documents.iter().filter(|document| !document.ends_with("CHANGELOG.md")) {
+        let text = std::fs::read_to_string(document).unwrap();
+        let measures = document.ends_with("docs/PERFORMANCE_RESULTS.md");
+        let blocks = text.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next()).filter(|_| measures);
+        let quoted = quoted(&text).into_iter().map(|text| text.replace('\n', " ").replace("SCENARIO", "all"));
+        let is_ours = |text: &String| ["logboom ", "make "].iter().any(|name| text.starts_with(name));
+        for line in blocks.map(|block| block.replace("target/release/", "")).chain(quoted.filter(is_ours)) {
+            let mut command = without_settings("bash", root());
+            let out = command.args(["-euc", &format!("{ASKED}\n{line}")]).env("PATH", path()).output().unwrap();
+            let told = String::from_utf8_lossy(&out.stderr);
+            assert!(out.status.success(), "{} names `{line}`: {told}", document.display());
+        }
     }
 }
 

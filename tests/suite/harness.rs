@@ -20,7 +20,12 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The binary, cut off from the settings of whoever runs the tests.
 pub fn logboom(folder: &Path) -> Command {
-    let mut command = Command::new(BINARY);
+    without_settings(BINARY, folder)
+}
+
+/// Any program that may start the binary, cut off in the same way.
+pub fn without_settings(program: &str, folder: &Path) -> Command {
+    let mut command = Command::new(program);
     command.current_dir(folder).env_remove("LOG_LEVEL").env_remove("DB_URL").env_remove("REDIS_URL");
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("LOGBOOM_") {
@@ -316,7 +321,7 @@ fn listen_to(child: &mut Child) -> (Arc<Mutex<String>>, JoinHandle<()>) {
 }
 
 /// Nothing but what was expected may have been told as WARN or ERROR.
-fn check_told(told: &str, expected: &[&str]) {
+pub fn check_told(told: &str, expected: &[&str]) {
     if std::thread::panicking() {
         eprintln!("--- the server told:\n{told}");
         return;

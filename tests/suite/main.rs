@@ -8,6 +8,7 @@ mod bad_input;
 mod bench;
 mod browser;
 mod commands;
+mod commands_of_docs;
 mod crash;
 mod crash_servers;
 mod disk;

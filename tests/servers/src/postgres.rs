@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::{free_port, give_to, program, wait_for_port};
 
-/// The role and the database that every server has.
+/// The role and the database that every server but a bare one has.
 const ROLE: &str = "log_user";
 const PASSWORD: &str = "log_password";
 const DATABASE: &str = "log_aggregation";
@@ -30,6 +30,17 @@ impl Postgres {
 
     /// With settings, as `["max_connections=10"]`.
     pub fn with(settings: &[&str]) -> Postgres {
+        let postgres = Postgres::bare(settings);
+        let made = format!(
+            "CREATE DATABASE {DATABASE} OWNER {ROLE} TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'"
+        );
+        postgres.sql_as("postgres", "postgres", &format!("CREATE ROLE {ROLE} LOGIN PASSWORD '{PASSWORD}'"));
+        postgres.sql_as("postgres", "postgres", &made);
+        postgres
+    }
+
+    /// Without the role and the database: as initdb leaves it.
+    pub fn bare(settings: &[&str]) -> Postgres {
         let folder = tempfile::Builder::new().prefix("logboom-postgres-").tempdir().expect("a folder");
         let template = template();
         let copied = Command::new("cp").arg("-a").arg(&template).arg(folder.path().join("data")).status();
@@ -40,11 +51,6 @@ impl Postgres {
         let options = settings.iter().map(|&setting| setting.to_owned()).collect();
         let mut postgres = Postgres { port: free_port(), folder, options, is_running: false };
         postgres.start();
-        let made = format!(
-            "CREATE DATABASE {DATABASE} OWNER {ROLE} TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'"
-        );
-        postgres.sql_as("postgres", "postgres", &format!("CREATE ROLE {ROLE} LOGIN PASSWORD '{PASSWORD}'"));
-        postgres.sql_as("postgres", "postgres", &made);
         postgres
     }
 
