@@ -19,6 +19,7 @@ mod parse;
 mod postgres_commands;
 mod python;
 mod query;
+mod redis_trouble;
 mod restart;
 mod retention;
 mod snapshot;

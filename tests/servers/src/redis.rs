@@ -89,6 +89,15 @@ impl Redis {
         self.end("KILL");
     }
 
+    /// Runs a command, as `CONFIG SET maxmemory 1`; the answer as `redis-cli` prints it.
+    pub fn ask(&self, command: &str) -> String {
+        let mut cli = Command::new(program("redis-cli", &[]));
+        cli.args(["-e", "-p", &self.port.to_string()]).args(command.split(' '));
+        let output = cli.output().expect("redis-cli starts");
+        assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+    }
+
     /// STOP and CONT: it hangs, and goes on.
     pub fn signal(&self, name: &str) {
         let sent = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status();
