@@ -391,6 +391,14 @@ pub const SETTINGS: &[Setting] = &[
         "where requests go that the engine does not answer: a sidecar's host:port, or @name of an abstract unix socket; empty: the one in this process"
     ),
     setting!(
+        "Queries",
+        engine.api_listen,
+        "api_listen",
+        "LOGBOOM_API_LISTEN",
+        Plain,
+        "where `logboom api` listens; engines relay to it with api_upstream"
+    ),
+    setting!(
         "Postgres",
         engine.db_url,
         "db_url",
@@ -413,14 +421,6 @@ pub const SETTINGS: &[Setting] = &[
         "LOGBOOM_SEAL_AFTER",
         Time,
         "a day that is over gets its search indexes once no record has come for it for so long"
-    ),
-    setting!(
-        "Queries",
-        engine.api_listen,
-        "api_listen",
-        "LOGBOOM_API_LISTEN",
-        Plain,
-        "where `logboom api` listens; engines relay to it with api_upstream"
     ),
     setting!(
         "Machine",

@@ -63,6 +63,14 @@ pub struct LogWay {
     pub durable: Option<watch::Sender<LogPosition>>,
 }
 
+/// Whether `queue_bytes_max` refuses a group. It does not where a part of the group is in Redis already: a sender who is
+/// told 429 sends everything again, so that the part would be stored twice.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Limit {
+    Holds,
+    Passed,
+}
+
 impl Lane {
     pub fn metrics(&self) -> &ShardMetrics {
         &self.metrics
@@ -70,28 +78,29 @@ impl Lane {
 
     /// Makes a group durable and shows it to whoever watches.
     pub async fn write(&self, batches: &[Batch]) -> Result<(), AppendFailure> {
-        self.take(&self.way, batches).await?;
+        self.take(&self.way, batches, Limit::Holds).await?;
         if let Some(tail) = &self.tail {
             batches.iter().for_each(|batch| tail.publish(batch));
         }
         Ok(())
     }
 
-    async fn take(&self, way: &Way, batches: &[Batch]) -> Result<(), AppendFailure> {
+    async fn take(&self, way: &Way, batches: &[Batch], limit: Limit) -> Result<(), AppendFailure> {
         match way {
             Way::Embedded(embedded) => {
                 wait_for_room(&embedded.store).await?;
                 let _in_order = embedded.order.lock().await;
-                let end = self.append(&embedded.log, batches).await?;
+                let end = self.append(&embedded.log, batches, limit).await?;
                 // Before the store has them: what it covers the log may forget.
                 embedded.imports.iter().for_each(|imports| imports.add(batches));
                 embedded.store.insert(embedded.shard, batches, end);
             }
-            Way::Logged(log) => drop(self.append(log, batches).await?),
+            Way::Logged(log) => drop(self.append(log, batches, limit).await?),
             Way::Redis { queue, otherwise } => {
                 let left = queue.hand(batches.to_vec()).await.unwrap_or_else(|| batches.to_vec());
+                let limit = if left.len() < batches.len() { Limit::Passed } else { limit };
                 if !left.is_empty() {
-                    Box::pin(self.take(otherwise, &left)).await?;
+                    Box::pin(self.take(otherwise, &left, limit)).await?;
                 }
             }
             Way::Postgres(store) => {
@@ -111,9 +120,9 @@ impl Lane {
         self.metrics.depth(log.depth());
     }
 
-    async fn append(&self, to: &LogWay, batches: &[Batch]) -> Result<LogPosition, AppendFailure> {
+    async fn append(&self, to: &LogWay, batches: &[Batch], limit: Limit) -> Result<LogPosition, AppendFailure> {
         let bytes: usize = batches.iter().map(|batch| batch.frame().len()).sum();
-        if to.log.would_exceed(bytes as u64) {
+        if limit == Limit::Holds && to.log.would_exceed(bytes as u64) {
             return Err(AppendFailure::QueueFull { bytes: to.log.depth().bytes, max: to.queue_bytes_max });
         }
         let before = Instant::now();
@@ -152,5 +161,41 @@ async fn wait_for_room(store: &ParquetStore) -> Result<(), AppendFailure> {
         Ok(Err(NoRoom::DiskFull)) => Err(AppendFailure::DiskFull),
         Ok(Err(NoRoom::Failed(failure))) => Err(AppendFailure::Store(failure)),
         Err(_) => Err(AppendFailure::NoRoom),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::local::tests::{Batches, on_shard};
+    use crate::queue::local::{Durability, Options, Recovery};
+
+    /// What a group of three meets in a full log behind a Redis that takes so many of them, and how many the log gets.
+    fn written(taken: usize) -> (Result<(), AppendFailure>, u64) {
+        on_shard(async move || {
+            let folder = tempfile::tempdir().expect("a folder");
+            let options = Options::new(Durability::Sync, 1);
+            let log = LocalLog::open(folder.path(), 0, Recovery::default(), options).await.expect("opens");
+            let mut batches = Batches::new();
+            log.append(&[batches.make(10)]).await.expect("an empty log takes whatever comes");
+            let (queue, mut handed) = Handover::<Vec<Batch>>::new();
+            let redis = std::thread::spawn(move || {
+                let mut group = handed.blocking_recv().expect("a group");
+                group.answer.send(group.batches.split_off(taken)).expect("somebody waits");
+            });
+            let otherwise = Box::new(Way::Logged(LogWay { log: log.clone(), queue_bytes_max: 1, durable: None }));
+            let metrics = Arc::new(ShardMetrics::new(Arc::new(crate::metrics::Metrics::new())));
+            let lane = Lane { way: Way::Redis { queue, otherwise }, tail: None, metrics };
+            let result = lane.write(&[batches.make(10), batches.make(10), batches.make(10)]).await;
+            redis.join().expect("no panic");
+            (result, log.depth().batches - 1)
+        })
+    }
+
+    #[test]
+    fn a_group_that_is_partly_in_redis_is_not_refused() {
+        assert!(matches!(written(3), (Ok(()), 0)));
+        assert!(matches!(written(1), (Ok(()), 2)));
+        assert!(matches!(written(0), (Err(AppendFailure::QueueFull { .. }), 0)));
     }
 }

@@ -50,7 +50,7 @@ pub(super) fn number_of(batch: &Batch) -> u64 {
     text.split(' ').next().and_then(|number| number.parse().ok()).expect("a number")
 }
 
-fn on_shard<T: Send + 'static>(work: impl AsyncFnOnce() -> T + Send + 'static) -> T {
+pub(crate) fn on_shard<T: Send + 'static>(work: impl AsyncFnOnce() -> T + Send + 'static) -> T {
     LocalExecutorBuilder::default()
         .io_memory(1 << 20)
         .spawn(move || async move { work().await })
