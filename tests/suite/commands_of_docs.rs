@@ -391,8 +391,10 @@ impl Play {
 
 /// What does not end goes into a terminal of its own; what is sent to the background is waited for until it listens.
 fn as_a_person(line: &str) -> String {
-    // The binary is built already.
-    let line = line.replace("cargo run --release", "logboom").replace("cargo run --", "logboom");
+    let line = line.split("  #").next().unwrap_or_default().trim_end();
+    // The binary is built already, and all tests would begin again from here.
+    let line =
+        line.replace("cargo run --release", "logboom").replace("make test", "true").replace("cargo run --", "logboom");
     let starts = |start: &str| line == start || line.starts_with(&format!("{start} "));
     let in_background = line.ends_with('&') && !line.ends_with("&&");
     if in_background && starts("logboom worker") {

@@ -1,6 +1,7 @@
 //! Black-box tests: the real binary, asked over sockets as its users ask it. One binary for all, since linking it is
 //! most of the work; each file is a subject.
 
+mod client;
 mod harness;
 
 mod apart;

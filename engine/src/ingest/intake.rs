@@ -4,6 +4,9 @@
 //! Comes in: decoded pieces of a body, as they arrive. Goes out: rows in a [`Stage`], and an account of the rejected.
 //! Nothing here waits. A body up to `atomic_body_bytes_max` is all or nothing, which is the caller's business: it
 //! commits the stage, or drops it.
+//!
+//! Past 500 lines, a fifth of them tests: the shapes share one account and one stage, and a body changes from one shape to
+//! another as its bytes come.
 
 use record::format::{Joined, Joiner, LineParser, Mode, Multiline, Reject};
 use record::{BatchBuilder, Context, IdSource};

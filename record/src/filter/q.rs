@@ -1,5 +1,5 @@
-//! `q`, the search language: text in, [`Expr`] out, or an error that says where and what to write instead. A third of
-//! this file is the tables that test it.
+//! `q`, the search language: text in, [`Expr`] out, or an error that says where and what to write instead. Past 500
+//! lines, of which the tables that test it are a third.
 //!
 //! | written | means |
 //! |---|---|

@@ -1,7 +1,8 @@
 //! Batches out: a worker's place in the consumer group.
 //!
 //! Comes in: how many rows the worker would store at once. Goes out: whole batches, each the worker's until it says
-//! `done`, hands it back with `leave`, or is silent about it for longer than `claim_after`.
+//! `done`, hands it back with `leave`, or is silent about it for longer than `claim_after`. Past 500 lines, as every call
+//! must agree with the others on what is pending in this consumer's name.
 //!
 //! # How it reads
 //!

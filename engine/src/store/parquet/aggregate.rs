@@ -1,4 +1,6 @@
 //! Counts, histograms and facets: from kept counts wherever they say enough, else from the rows, in parallel.
+//!
+//! Past 500 lines: three aggregates, and the one way of folding files and memory that they share.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
