@@ -1,5 +1,6 @@
 // How it looks: sizes, schemes, axe.
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { SHOTS, axe, begin, open, settled, until } from './page.mjs';
 
@@ -18,6 +19,12 @@ test('dark by choice, on a light system, and it is remembered', async () => {
   await page.reload();
   await settled(page);
   assert.equal(await ground(), dark);
+  // Before any other module is there, so that nothing flashes.
+  await page.route(/app\.js$/, route => route.abort());
+  await page.reload();
+  await until(page, () => document.documentElement.dataset.theme === 'dark');
+  assert.equal(await ground(), dark);
+  page.faults.length = 0;
   await page.close();
 });
 
@@ -48,6 +55,14 @@ test('first paint and a filter are quick, and the page is small', async () => {
   assert.ok(shift < .05, `the page moves by ${shift} while it loads`);
   console.log(`first contentful paint ${paint.toFixed(0)} ms, ${size} bytes`);
   await page.close();
+});
+
+test('begin.js asks for every module that app.js leads to, and no other', () => {
+  const read = name => readFileSync(new URL(`../../api/dashboard/${name}.js`, import.meta.url), 'utf8'), needed = new Set(['app']);
+  for (const name of needed) for (const [, other] of read(name).matchAll(/^(?:import|export) .*from '\.\/(\w+)\.js';$/gm)) needed.add(other);
+  needed.delete('app');
+  const listed = [.../MODULES = \[(.*)\]/.exec(read('begin'))[1].matchAll(/\w+/g)].map(String);
+  assert.deepEqual(listed.sort(), [...needed].sort());
 });
 
 for (const scheme of ['light', 'dark']) for (const [width, height] of [[390, 844], [1280, 800], [1920, 1080]]) test(`${width} pixels, ${scheme}: nothing is wider than the screen, axe finds nothing`, async () => {

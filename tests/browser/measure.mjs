@@ -4,7 +4,7 @@
 import { createServer } from 'node:http';
 import { browser } from './logboom.mjs';
 const [url = 'http://127.0.0.1:5000', ...chosen] = process.argv.slice(2), is = part => !chosen.length || chosen.includes(part);
-const PAINTS = 15, TIMES = 5, QUERIES = (process.env.QUERIES ?? 'timed out|level:>=error|session expired|user_id:77|application:mail-api|disk usage|-level:info timed').split('|');
+const PAINTS = Number(process.env.PAINTS ?? 15), TIMES = 5, QUERIES = (process.env.QUERIES ?? 'timed out|level:>=error|session expired|user_id:77|application:mail-api|disk usage|-level:info timed').split('|');
 const LIVE_RATE = 10000, LIVE_SECONDS = 10, EVERY_MS = 50;
 const at = (list, share) => [...list].sort((a, b) => a - b)[Math.min(list.length - 1, Math.floor(list.length * share))], median = list => at(list, .5);
 const ms = n => n.toFixed(0), sleep = time => new Promise(done => setTimeout(done, time));
@@ -13,34 +13,34 @@ const open = async () => (await chrome.newContext({ viewport: { width: 1280, hei
 const idle = page => page.waitForFunction(() => document.querySelector('.results').getAttribute('aria-busy') === 'false');
 
 // First contentful paint: of a browser's first look, with nothing kept, and of the same window again, as a person opens it
-// all day. The floor is a line of text from a bare server: what this machine's browser needs for anything.
-async function paints(address) {
-  const first = [], again = [], painted = page => page.waitForFunction(() => performance.getEntriesByName('first-contentful-paint').length).then(() => page.evaluate(() => performance.getEntriesByName('first-contentful-paint')[0].startTime));
-  let page;
-  for (let i = 0; i < PAINTS; i++) {
-    page = await open();
+// all day. The floor is a line of text from a bare server: what this machine's browser needs for anything. BESIDE is a
+// further server, as of the commit before. All take turns, so that what else the machine does falls on each alike.
+async function paints(addresses) {
+  const painted = page => page.waitForFunction(() => performance.getEntriesByName('first-contentful-paint').length).then(() => page.evaluate(() => performance.getEntriesByName('first-contentful-paint')[0].startTime));
+  const rest = page => page.waitForFunction(() => { const results = document.querySelector('.results'); return !results || results.getAttribute('aria-busy') === 'false'; });
+  const figures = addresses.map(() => ({ first: [], again: [], rows: [], bytes: 0 }));
+  for (let i = 0; i < PAINTS; i++) for (const [at, address] of addresses.entries()) {
+    const page = await open(), mine = figures[at];
+    await page.addInitScript(() => { new MutationObserver(() => { if (document.querySelector('.row')) requestAnimationFrame(() => { window.rowsAt ??= performance.now(); }); }).observe(document, { childList: true, subtree: true }); });
     await page.goto(address);
-    first.push(await painted(page));
-    if (i < PAINTS - 1) await page.context().close();
-  }
-  for (let i = 0; i < PAINTS; i++) {
+    mine.first.push(await painted(page));
+    await rest(page);
+    mine.rows.push(await page.evaluate(() => window.rowsAt ?? 0));
+    mine.bytes = await page.evaluate(() => [...performance.getEntriesByType('resource').filter(r => /\.(js|css|svg)$/.test(r.name)), ...performance.getEntriesByType('navigation')].reduce((n, r) => n + r.decodedBodySize, 0));
     await page.goto('about:blank');
     await page.goto(address);
-    again.push(await painted(page));
-    await page.waitForTimeout(200);
+    mine.again.push(await painted(page));
+    await rest(page);
+    await page.context().close();
   }
-  if (address.startsWith(url)) await idle(page);
-  const bytes = await page.evaluate(() => [...performance.getEntriesByType('resource').filter(r => /\.(js|css|svg)$/.test(r.name)), ...performance.getEntriesByType('navigation')].reduce((n, r) => n + r.decodedBodySize, 0));
-  await page.context().close();
-  return { first, again, bytes };
+  return figures;
 }
+const spread = list => `median ${ms(median(list))} ms (quartiles ${ms(at(list, .25))} and ${ms(at(list, .75))}, worst ${ms(Math.max(...list))})`;
 if (is('paint')) {
   const bare = createServer((_, response) => response.setHeader('content-type', 'text/html').end('<!doctype html><title>x</title><p>hello')).listen(0, '127.0.0.1');
   await new Promise(done => bare.once('listening', done));
-  for (const [what, address] of [['floor, a line of text', `http://127.0.0.1:${bare.address().port}/`], ['dashboard', url + '/?from=-1h']]) {
-    const { first, again, bytes } = await paints(address);
-    console.log(`${what} (${bytes} bytes): first contentful paint in a browser that has nothing of it median ${ms(median(first))} ms (worst ${ms(Math.max(...first))}), in the same window again ${ms(median(again))} ms (worst ${ms(Math.max(...again))}); ${PAINTS} times each`);
-  }
+  const addresses = [`http://127.0.0.1:${bare.address().port}/`, ...[url, process.env.BESIDE].filter(Boolean).map(url => url + '/?from=-1h')];
+  for (const [i, { first, again, rows, bytes }] of (await paints(addresses)).entries()) console.log(`${i ? addresses[i] : 'floor, a line of text'} (${bytes} bytes), ${PAINTS} times each: first contentful paint with nothing kept ${spread(first)}, rows painted ${spread(rows)}; in the same window again ${spread(again)}`);
   bare.close();
 }
 
