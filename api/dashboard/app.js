@@ -192,10 +192,10 @@ function paintMap() {
   placeMap();
 }
 function placeMap() {
-  const at = $('.map .at'), l = list.list;
-  if (!at || !l.scrollHeight) return;
-  at.setAttribute('y', (l.scrollTop / l.scrollHeight * 220).toFixed(1));
-  at.setAttribute('height', Math.max(4, l.clientHeight / l.scrollHeight * 220).toFixed(1));
+  const at = $('.map .at'), { top, height, total } = list.view;
+  if (!at || !total) return;
+  at.setAttribute('y', (top / total * 220).toFixed(1));
+  at.setAttribute('height', Math.max(4, Math.min(1, height / total) * 220).toFixed(1));
 }
 $('.map').addEventListener('click', event => { const box = event.currentTarget.getBoundingClientRect(); list.jump((event.clientY - box.top) / box.height); });
 

@@ -13,14 +13,18 @@ list.append(head, space);
 
 export const rows = [];
 const ids = new Set(), heights = new Heights(), nodes = new Map();
-export const view = { cursor: null, ansi: false, marks: null, onMore: null, onOpen: null, onScroll: null };
+export const view = { cursor: null, ansi: false, marks: null, onMore: null, onOpen: null, onScroll: null, top: 0, height: 0, total: 0, took: 0 };
 let planned = false;
 
 // ---- what there is
 export function clear() { rows.length = 0; ids.clear(); heights.clear(); forget(); }
 export const has = id => ids.has(id);
-const isNarrow = () => matchMedia('(max-width: 620px)').matches;
-const guess = row => (row.skipped ? 28 : isNarrow() ? 51 : 22);
+// Asked once and kept: asking takes microseconds, and a hundred thousand rows are guessed at a time.
+const narrow = matchMedia('(max-width: 620px)');
+let rowGuess = 0;
+const guessAnew = () => { rowGuess = narrow.matches ? 51 : 22; };
+guessAnew();
+const guess = row => (row.skipped ? 28 : rowGuess);
 function adopt(record) { record.t = Date.parse(record.timestamp); return record; }
 // Newest of all, in order of arrival: what the tail brings.
 export function push(records) {
@@ -127,7 +131,8 @@ function paint(row, index) {
     h('span', { class: 'lv', role: 'gridcell' }, glyph(row.level), columns().some(c => c.name === 'level') ? null : h('span', { class: 'vh' }, row.level)), columns().map(c => cell(row, c.name)), h('span', { class: 'm', role: 'gridcell' }, firstLine(row.message)));
   return h('div', { class: 'item' }, line, open && detail(row));
 }
-const inPage = () => getComputedStyle(list).overflowY === 'visible';
+// Narrow, the page scrolls and not the list.
+const inPage = () => narrow.matches;
 function viewport() {
   if (!inPage()) return { top: list.scrollTop, height: list.clientHeight };
   const top = -space.getBoundingClientRect().top;
@@ -143,18 +148,23 @@ const wasAt = { row: null, offset: 0 };
 export function plan() { if (!planned) { planned = true; requestAnimationFrame(render); } }
 function render() {
   planned = false;
+  const started = performance.now();
   const total = heights.total, n = rows.length;
-  space.style.height = total + 'px';
+  // What is read of the page is read together, then all is written: a read after a write lays the page out anew.
+  let { top, height } = viewport();
   // What was in view stays in view, whatever came above it.
   const anchor = wasAt.row && !isAtTop() ? rows.indexOf(wasAt.row) : -1;
-  let { top, height } = viewport();
+  space.style.height = total + 'px';
   if (anchor >= 0) { const want = topOf(anchor) + wasAt.offset; if (Math.abs(want - top) > 1) { scrollBy(want - top); ({ top, height } = viewport()); } }
   const last = Math.max(0, n - 1 - heights.fit(Math.max(0, total - top))); // newest in view, from the top
   const bottom = heights.fit(Math.max(0, total - top - height));
   const newest = Math.min(n - 1, n - 1 - last + OVERSCAN), oldest = Math.max(0, bottom - OVERSCAN);
   const wanted = new Set();
   for (let j = newest; j >= oldest; j--) wanted.add(rows[j]);
-  for (const [row, node] of nodes) if (!wanted.has(row)) { row.height = node.offsetHeight; node.remove(); nodes.delete(row); }
+  const gone = [...nodes].filter(([row]) => !wanted.has(row));
+  // An open record may have grown since it was measured.
+  for (const [row, node] of gone) if (row.id === state.open) row.height = node.offsetHeight;
+  for (const [row, node] of gone) { node.remove(); nodes.delete(row); }
   let next = space.firstChild;
   for (let j = newest; j >= oldest; j--) {
     const row = rows[j];
@@ -165,19 +175,23 @@ function render() {
   let changed = false;
   for (let j = newest; j >= oldest; j--) {
     const real = nodes.get(rows[j]).offsetHeight;
-    if (real && real !== heights.values[j]) { heights.set(j, real); changed = true; }
+    if (!real) continue;
+    rows[j].height = real;
+    if (real !== heights.values[j]) { heights.set(j, real); changed = true; }
   }
   let y = newest >= 0 ? topOf(newest) : 0;
   for (let j = newest; j >= oldest; j--) { nodes.get(rows[j]).style.transform = `translateY(${y}px)`; y += heights.values[j]; }
   if (changed) space.style.height = heights.total + 'px';
-  const first = n - 1 - heightsFirst(viewport().top);
+  if (changed) ({ top, height } = viewport());
+  const first = n - 1 - heightsFirst(top);
   wasAt.row = rows[first] ?? null;
-  wasAt.offset = wasAt.row ? viewport().top - topOf(first) : 0;
+  wasAt.offset = wasAt.row ? top - topOf(first) : 0;
   list.setAttribute('aria-rowcount', n + 1);
   if (view.cursor && nodes.has(view.cursor)) list.setAttribute('aria-activedescendant', domId(view.cursor)); else list.removeAttribute('aria-activedescendant');
   if (changed) plan();
   if (oldest < 60 && n) view.onMore?.();
-  view.onScroll?.(top, height, heights.total);
+  Object.assign(view, { top, height, total: heights.total, took: performance.now() - started });
+  view.onScroll?.();
 }
 // How many rows stand wholly above `top`.
 function heightsFirst(top) { return Math.max(0, rows.length - 1 - heights.fit(Math.max(0, heights.total - top - 1))); }
@@ -185,7 +199,7 @@ const scrolled = () => { wasAt.row = null; plan(); view.onMove?.(); };
 list.addEventListener('scroll', scrolled, { passive: true });
 addEventListener('scroll', () => inPage() && scrolled(), { passive: true });
 new ResizeObserver(() => { wasAt.row = null; plan(); }).observe(list);
-matchMedia('(max-width: 620px)').addEventListener('change', repaint);
+narrow.addEventListener('change', () => { guessAnew(); repaint(); });
 matchMedia('(min-width: 1600px)').addEventListener('change', repaint);
 
 // ---- the chosen row

@@ -5,8 +5,9 @@ import { ask } from './api.js';
 import { state, set, params, iso, isOpenEnded } from './state.js';
 import * as list from './list.js';
 
-// Nobody reads faster than ten changes a second, and each one paints the rows in view anew.
-const PAINT_MS = 100, WAITING_MAX = 5000, GAP_MS = 10000, RETRY_MS = [500, 1000, 2000, 5000];
+// Nobody reads faster than ten changes a second, and each one paints the rows in view anew. Where that takes long, as on a
+// phone or a machine that does other things too, it takes a seventh of the time and leaves the rest to who looks.
+const PAINT_MS = 100, PAINT_REST = 6, WAITING_MAX = 5000, GAP_MS = 10000, RETRY_MS = [500, 1000, 2000, 5000];
 const button = $('#live'), waitingBar = $('#waiting');
 let socket = null, tries = 0, retry = 0, lastFrame = 0, opened = false;
 let flushed = 0, waiting = [], over = 0, errors = 0, pending = [], planned = false, seen = 0, timer = 0;
@@ -86,7 +87,7 @@ function take(message) {
       if (waiting.length < WAITING_MAX) waiting.push(row); else over += row.skipped || 1;
     }
   } else pending.push(...message.logs);
-  if (!planned) { planned = true; setTimeout(flush, Math.max(0, flushed + PAINT_MS - performance.now())); }
+  if (!planned) { planned = true; setTimeout(flush, Math.max(0, flushed + Math.max(PAINT_MS, list.view.took * PAINT_REST) - performance.now())); }
 }
 function loadSkipped(from, to) {
   return async row => {

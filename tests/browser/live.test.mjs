@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { begin, found, open, server, settled, text, until } from './page.mjs';
+import { PATIENCE_MS, begin, found, open, server, settled, text, until } from './page.mjs';
 
 begin();
 
@@ -125,5 +125,30 @@ test('the tail is too fast for a page that is held up: it says what it skipped, 
   for (let i = 0; i < 4; i++) await server().send(records);
   await held;
   await until(page, () => /records? skipped until/.test(document.querySelector('#list').textContent));
+  await page.close();
+});
+
+test('ten thousand records a second: few nodes, keys are heard, shown and skipped are all', async () => {
+  const page = await open('/?q=application:torrent');
+  const came = { rows: 0, logs: 0, skipped: 0 };
+  page.on('websocket', socket => socket.on('framereceived', ({ payload }) => {
+    const message = JSON.parse(payload);
+    if (message.type === 'logs') { came.rows += message.logs.length; came.logs += message.logs.length; } else { came.rows++; came.skipped += message.count; }
+  }));
+  await page.click('#live');
+  await until(page, () => document.querySelector('#live .word').textContent === 'Live');
+  const TURNS = 40, EACH = 500, EVERY_MS = 50, records = Array.from({ length: EACH }, (_, i) => ({ level: i % 9 ? 'INFO' : 'ERROR', source: `web-${i % 20}`, application: 'torrent', message: `GET /api/orders/${i} 200 in ${i % 90} ms` }));
+  const flood = (async () => { for (let i = 0; i < TURNS; i++) { const started = performance.now(); await server().send(records); await new Promise(done => setTimeout(done, EVERY_MS - performance.now() + started)); } })();
+  for (let i = 0; i < 5; i++) {
+    await page.keyboard.press('?');
+    await until(page, () => document.querySelector('#help').open);
+    await page.keyboard.press('Escape');
+    await until(page, () => !document.querySelector('#help').open);
+    assert.ok(await page.locator('.item').count() < 300);
+  }
+  await flood;
+  const all = () => page.evaluate(() => Number(document.querySelector('#list').getAttribute('aria-rowcount')) - 1);
+  for (const end = Date.now() + PATIENCE_MS; came.logs + came.skipped < TURNS * EACH || await all() !== came.rows; await page.waitForTimeout(100)) assert.ok(Date.now() < end, `${await all()} rows of ${came.rows}: ${came.logs} came, ${came.skipped} were skipped`);
+  assert.equal(came.logs + came.skipped, TURNS * EACH);
   await page.close();
 });

@@ -1,11 +1,11 @@
 // How quick the page is, asked of a running server: node measure.mjs http://127.0.0.1:5000 [paint] [filter] [live]
-// paint: first contentful paint and the page's bytes. filter: from Enter to the rows on the screen. live: frames while
-// LIVE_RATE records a second arrive, which this sends itself.
+// paint: first contentful paint and the page's bytes. filter: from Enter to the rows on the screen. live: frames, long
+// tasks, keys and heap while RATE records a second arrive, which this sends itself for SECONDS.
 import { createServer } from 'node:http';
 import { browser } from './logboom.mjs';
 const [url = 'http://127.0.0.1:5000', ...chosen] = process.argv.slice(2), is = part => !chosen.length || chosen.includes(part);
 const PAINTS = Number(process.env.PAINTS ?? 15), TIMES = 5, QUERIES = (process.env.QUERIES ?? 'timed out|level:>=error|session expired|user_id:77|application:mail-api|disk usage|-level:info timed').split('|');
-const LIVE_RATE = 10000, LIVE_SECONDS = 10, EVERY_MS = 50;
+const LIVE_RATE = Number(process.env.RATE ?? 10000), LIVE_SECONDS = Number(process.env.SECONDS ?? 30), EVERY_MS = 50;
 const at = (list, share) => [...list].sort((a, b) => a - b)[Math.min(list.length - 1, Math.floor(list.length * share))], median = list => at(list, .5);
 const ms = n => n.toFixed(0), sleep = time => new Promise(done => setTimeout(done, time));
 const chrome = await browser();
@@ -75,40 +75,56 @@ if (is('filter')) {
 }
 
 if (is('live')) {
-  const page = await open();
-  await page.goto(url + '/?live=1&from=-15m');
-  await idle(page);
-  await page.waitForFunction(() => document.querySelector('#live .word').textContent === 'Live');
-  await page.evaluate(() => {
-    window.gaps = [];
-    let last = performance.now();
-    const frame = now => { window.gaps.push(now - last); last = now; requestAnimationFrame(frame); };
+  const page = await open(), cdp = await page.context().newCDPSession(page);
+  // What the tail brings is counted where it comes in, so that what is listed can be held against it.
+  await page.addInitScript(() => {
+    const seen = window.seen = { logs: 0, skipped: 0, gaps: [], tasks: [], events: [], breaks: new Set() }, Socket = window.WebSocket;
+    window.WebSocket = class extends Socket { constructor(...all) { super(...all); this.addEventListener('message', event => { const count = /^\{"type":"skipped","count":(\d+)/.exec(event.data); if (count) seen.skipped += Number(count[1]); else seen.logs += event.data.split('"timestamp":').length - 1; }); } };
+    new PerformanceObserver(list => seen.tasks.push(...list.getEntries().map(e => e.duration))).observe({ type: 'longtask' });
+    new PerformanceObserver(list => seen.events.push(...list.getEntries().filter(e => e.name === 'keydown' || e.name === 'click').map(e => e.duration))).observe({ type: 'event', durationThreshold: 16 });
+    let last = 0;
+    const frame = now => { if (last) seen.gaps.push(now - last); last = now; requestAnimationFrame(frame); };
     requestAnimationFrame(frame);
   });
-  const cdp = process.env.PROFILE && await page.context().newCDPSession(page);
-  if (cdp) { await cdp.send('Profiler.enable'); await cdp.send('Profiler.start'); }
+  await page.goto(url + '/?live=1&' + (process.env.RANGE ?? 'all=1'));
+  await idle(page);
+  await page.waitForFunction(() => document.querySelector('#live .word').textContent === 'Live');
+  const stored = await page.evaluate(() => fetch('/stats').then(r => r.json()).then(s => s.total));
+  const heap = async () => { await cdp.send('HeapProfiler.collectGarbage'); return (await cdp.send('Runtime.getHeapUsage')).usedSize / 1e6; };
   const levels = ['INFO', 'INFO', 'INFO', 'DEBUG', 'WARN', 'ERROR'], count = LIVE_RATE * EVERY_MS / 1000;
   // Made before, so that making them takes nothing from the page.
   const bodies = Array.from({ length: 20 }, (_, b) => JSON.stringify(Array.from({ length: count }, (_, i) => ({ level: levels[i % 6], source: `web-${i % 20}`, application: 'shop', message: `GET /api/orders/${b * count + i} 200 in ${i % 90} ms`, metadata: { user: i % 1000 } }))));
-  let sent = 0, typed = [];
+  const heapBefore = await heap();
+  await page.evaluate(() => { for (const list of ['gaps', 'tasks', 'events']) window.seen[list].length = 0; });
+  if (process.env.PROFILE) { await cdp.send('Profiler.enable'); await cdp.send('Profiler.start'); }
+  let sent = 0, pressing = null;
+  // What a person does meanwhile, each one heard by the browser as from a keyboard: help opens and closes, lines wrap and not.
+  const keys = ['?', 'Escape', 'w', 'w'];
   const started = performance.now();
   for (let turn = 0; performance.now() - started < LIVE_SECONDS * 1000; turn++) {
     const answer = await fetch(url + '/data/batch', { method: 'POST', headers: { 'content-type': 'application/json' }, body: bodies[turn % bodies.length] });
     if (answer.status !== 202) throw new Error(await answer.text());
     sent += count;
-    // A person's key meanwhile: help opens and closes.
-    if (turn % 20 === 10) typed.push(await page.evaluate(() => new Promise(done => { const began = performance.now(); document.querySelector('#help-b').click(); requestAnimationFrame(() => requestAnimationFrame(() => { done(performance.now() - began); document.querySelector('#help').close(); })); })));
+    if (turn % 10 === 5) pressing = page.keyboard.press(keys[(turn - 5) / 10 % keys.length]);
     await sleep(Math.max(0, started + (turn + 1) * EVERY_MS - performance.now()));
   }
-  const rate = sent / (performance.now() - started) * 1000, gaps = await page.evaluate(() => window.gaps);
-  if (cdp) {
+  const seconds = (performance.now() - started) / 1000;
+  await pressing;
+  const held = await page.evaluate(() => structuredClone(window.seen));
+  if (process.env.PROFILE) {
     const { profile } = await cdp.send('Profiler.stop'), self = new Map(), name = new Map(profile.nodes.map(n => [n.id, `${n.callFrame.functionName || '?'} ${n.callFrame.url.split('/').pop()}:${n.callFrame.lineNumber + 1}`]));
     profile.samples.forEach((id, i) => self.set(name.get(id), (self.get(name.get(id)) ?? 0) + profile.timeDeltas[i] / 1000));
     for (const [what, time] of [...self].sort((a, b) => b[1] - a[1]).slice(0, 15)) console.log(`  ${ms(time)} ms ${what}`);
   }
   await sleep(1500);
-  const shown = await page.evaluate(() => ({ rate: document.querySelector('#live .rate').textContent, rows: document.querySelector('#list').getAttribute('aria-rowcount'), nodes: document.querySelectorAll('.item').length, skipped: [...document.querySelectorAll('.break')].length }));
-  console.log(`live at ${ms(rate)} records/s for ${LIVE_SECONDS} s: frames every ${ms(median(gaps))} ms in the median, ${ms(at(gaps, .99))} at 99 %, ${ms(Math.max(...gaps))} at worst; a click is painted after ${ms(median(typed))} ms (worst ${ms(Math.max(...typed))}); ${shown.rows} rows listed in ${shown.nodes} nodes`);
+  const heapAfter = await heap(), { gaps, tasks, events } = held;
+  const shown = await page.evaluate(() => ({ logs: window.seen.logs, skipped: window.seen.skipped, rows: Number(document.querySelector('#list').getAttribute('aria-rowcount')) - 1, nodes: document.querySelectorAll('.item').length, all: document.querySelectorAll('*').length }));
+  console.log(`live at ${ms(sent / seconds)} records/s for ${ms(seconds)} s over ${stored} records:
+  frames every ${ms(median(gaps))} ms in the median, ${ms(at(gaps, .99))} at 99 %, ${ms(Math.max(...gaps))} at worst (${gaps.length} of them, ${gaps.filter(gap => gap > 50).length} over 50 ms)
+  tasks over 50 ms: ${tasks.length}, the longest ${tasks.length ? ms(Math.max(...tasks)) + ' ms' : 'none'}
+  a key is painted after ${events.length ? `${ms(median(events))} ms in the median, ${ms(Math.max(...events))} at worst (${events.length} that took 16 ms or more)` : 'less than 16 ms'}
+  of ${sent} records ${shown.logs} came (${ms(shown.logs / seconds)}/s), ${shown.skipped} were skipped; ${shown.rows} rows in ${shown.nodes} nodes, ${shown.all} elements in all
+  heap ${ms(heapBefore)} MB before, ${ms(heapAfter)} MB after`);
   await page.context().close();
 }
 await chrome.close();
