@@ -221,7 +221,8 @@ function paintTools() {
 }
 const wrap = () => set({ wrap: state.wrap ? '' : '1' }, { quiet: true });
 function utc() { zone.utc = !zone.utc; kept.set('tz', zone.utc ? 'utc' : 'local'); paintTools(); list.repaint(); chart.paint(); set({}, { quiet: true }); }
-const link = () => { const { from, to } = bounds(); copy(location.origin + search({ ...state, live: '', from: from == null ? '' : iso(from), to: to == null && from != null ? iso(Date.now()) : state.to }) , 'Link copied: it shows this query and this time'); };
+// The time that is shown, not that of the click: a relative range has moved on since it was asked.
+const link = () => { const now = tail.isOn() ? Date.now() : askedAt, { from, to } = bounds(state, now); copy(location.origin + search({ ...state, live: '', from: from == null ? '' : iso(from), to: to == null && from != null ? iso(now) : state.to }), 'Link copied: it shows this query and this time'); };
 $('#wrap').addEventListener('click', wrap);
 $('#utc').addEventListener('click', utc);
 $('#ansi').addEventListener('click', () => { list.view.ansi = !list.view.ansi; kept.set('ansi', list.view.ansi); paintTools(); list.repaint(); });

@@ -6,7 +6,7 @@ import { values, metadataKeys } from './facets.js';
 
 export const input = $('#q');
 const mirror = $('.mirror'), note = $('#q-note'), popup = $('#complete'), HISTORY_MAX = 30;
-let problem = null, options = [], chosen = -1, asked = 0;
+let problem = null, options = [], chosen = -1, asked = 0, completing = Promise.resolve(), underWay = false;
 
 export function paint() {
   const parts = [];
@@ -40,9 +40,16 @@ function put(text, from, to, done) {
   input.setSelectionRange(from + text.length, from + text.length);
   if (done) run(); else { paint(); complete(); }
 }
-export async function complete() {
+export function complete() {
+  underWay = true;
+  const mine = completing = offer();
+  mine.finally(() => { if (mine === completing) underWay = false; });
+}
+async function offer() {
   const mine = ++asked, cursor = input.selectionStart, at = termAt(input.value, cursor), groups = [];
-  const typed = at ? input.value.slice(at.at + (at.not ? 1 : 0), cursor) : '', colon = at?.field != null ? typed.indexOf(':') : -1;
+  const typed = at ? input.value.slice(at.at + (at.not ? 1 : 0), cursor) : '';
+  // A field without its value yet is no field to the language.
+  const field = at?.field ?? /^([^"(]+):$/.exec(typed)?.[1], colon = field != null ? typed.indexOf(':') : -1;
   const start = at ? at.at + (at.not ? 1 : 0) : cursor, end = at ? at.at + at.text.length : cursor;
   const known = [...FIELDS.filter(f => f !== 'message' && f !== 'id'), ...metadataKeys().map(k => plainField('metadata.' + k[0]))];
   const valuesOf = async (field, prefix) => {
@@ -51,7 +58,7 @@ export async function complete() {
     const found = (await values(name).catch(() => [])).filter(v => v.value.toLowerCase().includes(prefix.toLowerCase())).slice(0, 8), most = Math.max(...found.map(v => v.count), 1);
     if (found.length) groups.push([`Values of ${field} in this range`, found.map(v => option(mono('', term(field, [v.value])), [bar(v.count / most), h('span', { class: 'r' }, num(v.count))], () => put(term(field, [v.value]) + (end === input.value.length ? ' ' : ''), start, end, true)))]);
   };
-  if (colon >= 0) await valuesOf(at.field, typed.slice(colon + 1).replace(/^["(]/, ''));
+  if (colon >= 0) await valuesOf(field, typed.slice(colon + 1).replace(/^["(]/, ''));
   else {
     const lower = typed.toLowerCase(), fields = typed ? known.filter(f => f.toLowerCase().startsWith(lower) || f.toLowerCase().includes('.' + lower)) : known.slice(0, 6);
     if (typed && fields.length === 1) await valuesOf(fields[0], '');
@@ -80,6 +87,8 @@ function choose(at) {
   node.scrollIntoView({ block: 'nearest' });
   input.setAttribute('aria-activedescendant', node.id);
 }
+// What stands in the popup may be for what was there before the last letter: the offer that is under way is waited for.
+function take() { const mine = completing; mine.then(() => { if (mine === completing && !popup.hidden) options[Math.max(chosen, 0)]?.run(); }); }
 export function run() {
   const q = input.value.trim();
   open(false);
@@ -89,12 +98,12 @@ export function run() {
 }
 input.addEventListener('focus', complete);
 input.addEventListener('blur', () => open(false));
-input.addEventListener('input', () => { if (problem) tell(null); paint(); complete(); });
+input.addEventListener('input', () => { if (problem) tell(null); chosen = -1; paint(); complete(); });
 input.addEventListener('scroll', () => { mirror.scrollLeft = input.scrollLeft; });
 for (const type of ['keyup', 'click']) input.addEventListener(type, () => { mirror.scrollLeft = input.scrollLeft; });
 input.addEventListener('keydown', event => {
   if (event.key === 'ArrowDown' || event.key === 'ArrowUp') { event.preventDefault(); if (popup.hidden) complete(); else choose(chosen + (event.key === 'ArrowDown' ? 1 : chosen < 0 ? 0 : -1)); }
-  else if (event.key === 'Tab' && !event.shiftKey && !popup.hidden && options.length && input.value.trim()) { event.preventDefault(); options[Math.max(chosen, 0)].run(); }
+  else if (event.key === 'Tab' && !event.shiftKey && !popup.hidden && (options.length || underWay) && input.value.trim()) { event.preventDefault(); take(); }
   else if (event.key === 'Enter') { event.preventDefault(); if (chosen >= 0 && !popup.hidden) options[chosen].run(); else { run(); input.blur(); } }
   else if (event.key === 'Escape') { if (popup.hidden) input.blur(); else open(false); event.stopPropagation(); }
 });

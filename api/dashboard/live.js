@@ -1,6 +1,6 @@
 // The live tail: one WebSocket with the page's query. It pauses when someone reads, says what it skipped, comes back by
 // itself, and fills the gap that it was away for.
-import { $, setIcon, rate, num, plural, clock } from './dom.js';
+import { $, setIcon, rate, num, plural, clock, say } from './dom.js';
 import { ask } from './api.js';
 import { state, set, params, iso, isOpenEnded } from './state.js';
 import * as list from './list.js';
@@ -64,8 +64,10 @@ function connect() {
 }
 // What came while nobody was connected: by time, from some seconds before the last frame, without doubles.
 async function fill(from) {
+  const mine = socket;
   try {
     const found = await ask('/logs/', new URLSearchParams({ ...(state.q && { q: state.q }), from: iso(from), limit: 10000 }));
+    if (mine !== socket) return; // of another query
     const fresh = found.logs.filter(record => !list.has(record.id)).reverse();
     if (live.mode === 'paused') { for (const record of fresh) record.t = Date.parse(record.timestamp); take({ type: 'logs', logs: fresh }); }
     else if (list.insert(fresh)) live.onRows?.();
@@ -91,9 +93,13 @@ function take(message) {
 }
 function loadSkipped(from, to) {
   return async row => {
-    const found = await ask('/logs/', new URLSearchParams({ ...(state.q && { q: state.q }), from: iso(from), to: iso(to), limit: 10000 }));
-    list.remove(row);
-    list.insert(found.logs);
+    let found;
+    try { found = await ask('/logs/', new URLSearchParams({ ...(state.q && { q: state.q }), from: iso(from), to: iso(to), limit: 10000 })); } catch (error) { return say(error.message); }
+    if (!list.remove(row)) return; // the list is another one by now
+    const oldest = found.next_cursor ? Date.parse(found.logs[found.logs.length - 1].timestamp) : null;
+    // Further ones can be loaded after these; what shares the millisecond comes again, and is known by its id.
+    const rest = oldest != null ? [{ skipped: Math.max(1, row.skipped - found.logs.length), t: oldest, text: `More records skipped until ${clock(oldest, 's')}. They are stored.`, load: loadSkipped(from, oldest + 1) }] : [];
+    list.insert([...found.logs, ...rest]);
   };
 }
 function flush() {

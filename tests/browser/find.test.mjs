@@ -1,7 +1,7 @@
 // Searching and reading, as a person does it: query, facets, chart, list, open record.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { COUNT, begin, found, open, q, server, settled, text, until } from './page.mjs';
+import { COUNT, begin, found, open, painted, q, server, settled, text, until } from './page.mjs';
 
 begin();
 
@@ -26,8 +26,10 @@ test('a word and a facet narrow the search, and the link shows the same', async 
   const all = await found(page);
   await page.locator('.facets .only', { hasText: 'payments-5c9b-x8f2' }).first().click();
   await until(page, () => document.querySelector('#q').value.includes('source:payments-5c9b-x8f2'));
+  await settled(page);
   await page.locator('.facets .only', { hasText: 'payments-5c9b-x8f2' }).first().click();
   await until(page, () => !document.querySelector('#q').value.includes('source:'));
+  await settled(page);
   await page.locator('.facets li', { hasText: 'us-east-1' }).hover();
   await page.locator('.facets li', { hasText: 'us-east-1' }).locator('.not').click();
   await until(page, () => document.querySelector('#q').value === '"pool timeout" -region:us-east-1');
@@ -49,7 +51,10 @@ test('levels: legend out, facet in, both are one set', async () => {
   await settled(page);
   await page.locator('.legend button', { hasText: 'Info' }).click();
   await until(page, () => document.querySelector('#q').value === '-level:INFO');
+  await settled(page);
   await page.locator('.facets .only', { hasText: 'Error' }).click();
+  await until(page, () => document.querySelector('#q').value === 'level:ERROR -level:INFO');
+  await settled(page);
   await page.locator('.facets .only', { hasText: 'Fatal' }).click();
   await until(page, () => document.querySelector('#q').value === 'level:(ERROR,FATAL) -level:INFO');
   await settled(page);
@@ -65,7 +70,7 @@ test('a span is dragged out of the chart, and zoomed out again', async () => {
   await page.mouse.down();
   await page.mouse.move(box.x + box.width * .95, box.y + 40, { steps: 5 });
   await page.mouse.up();
-  assert.match(await text(page, '.read'), /records.*errors/);
+  await until(page, () => /records.*errors/.test(document.querySelector('.read').textContent));
   await page.locator('.read button', { hasText: 'Zoom' }).click();
   await until(page, () => /from=20/.test(location.search));
   await settled(page);
@@ -74,6 +79,7 @@ test('a span is dragged out of the chart, and zoomed out again', async () => {
   await page.locator('.plot').focus();
   await page.keyboard.press('0');
   await until(page, () => !/from=20/.test(location.search));
+  await settled(page);
   await page.locator('.plot').focus();
   for (const key of ['ArrowLeft', 'Shift+ArrowLeft', 'Shift+ArrowLeft', 'Enter']) await page.keyboard.press(key);
   await until(page, () => /from=20/.test(location.search));
@@ -105,7 +111,7 @@ test('the list is virtual: tens of thousands of rows, a few nodes', async () => 
   const page = await open();
   await settled(page);
   const rows = () => page.evaluate(() => Number(document.querySelector('#list').getAttribute('aria-rowcount')));
-  for (let had = await rows(); had < COUNT + 2; had = await rows()) {
+  for (let had = await rows(), all = await found(page); had < all; had = await rows()) {
     await page.evaluate(() => { const list = document.querySelector('#list'); list.scrollTop = list.scrollHeight; });
     await until(page, had => Number(document.querySelector('#list').getAttribute('aria-rowcount')) > had, had);
   }
@@ -133,10 +139,27 @@ test('completion offers fields and values', async () => {
   await page.click('#q');
   await page.keyboard.type('app');
   await until(page, () => /application:payments/.test(document.querySelector('#complete').textContent));
-  await page.keyboard.type('lication:pay');
-  await until(page, () => /Values of application/.test(document.querySelector('#complete').textContent));
+  await page.keyboard.type('lication:');
+  await until(page, () => /Values of application.*application:checkout.*application:payments/.test(document.querySelector('#complete').textContent));
+  await page.keyboard.type('pay');
+  await until(page, () => /Values of application.*application:payments/.test(document.querySelector('#complete').textContent));
   await page.keyboard.press('Tab');
   await until(page, () => document.querySelector('#q').value.trim() === 'application:payments');
+  await page.close();
+});
+
+test('a completion is of what is typed, however late it comes', async () => {
+  const page = await open();
+  await settled(page);
+  // The values come late: Tab meets the offer that was made for less.
+  await page.route(/stats\/facets/, async route => { await new Promise(done => setTimeout(done, 500)); await route.continue(); });
+  await page.click('#q');
+  await page.keyboard.type('app');
+  await until(page, () => /application:payments/.test(document.querySelector('#complete').textContent));
+  await page.keyboard.type('lication:pay');
+  await page.keyboard.press('Tab');
+  await until(page, () => document.querySelector('#q').value.trim() === 'application:payments');
+  await page.unrouteAll({ behavior: 'ignoreErrors' });
   await page.close();
 });
 
@@ -194,6 +217,7 @@ test('columns are chosen, and the link has them', async () => {
   await page.mouse.move(edge.x + edge.width / 2 + 60, edge.y + 5, { steps: 4 });
   await page.mouse.up();
   await until(page, () => /source%3A\d|source:\d/.test(location.search));
+  await painted(page);
   assert.ok(Math.abs(await source() - narrow - 60) < 6, `${narrow} became ${await source()}`);
   await page.close();
 });

@@ -23,10 +23,10 @@ export class Logboom {
     this.child = spawn(BINARY, ['serve', '--listen', listen, '--data-dir', this.folder, ...FLAGS, ...this.flags], { stdio: ['ignore', 'ignore', 'pipe'] });
     this.errors = '';
     this.child.stderr.on('data', text => { this.errors += text; });
-    for (let tries = 0; tries < 200 && !existsSync(join(this.folder, 'listen')); tries++) await sleep(50);
+    for (let tries = 0; tries < 600 && !existsSync(join(this.folder, 'listen')); tries++) await sleep(50);
     this.address = readFileSync(join(this.folder, 'listen'), 'utf8').trim();
     this.url = `http://${this.address}`;
-    for (let tries = 0; tries < 100; tries++) { if (await fetch(this.url + '/health').then(r => r.ok, () => false)) return; await sleep(50); }
+    for (let tries = 0; tries < 600; tries++) { if (await fetch(this.url + '/health').then(r => r.ok, () => false)) return; await sleep(50); }
     throw new Error('logboom does not answer: ' + this.errors);
   }
   async end() { const ended = new Promise(done => this.child.once('exit', done)); this.child.kill('SIGTERM'); await ended; }
@@ -38,14 +38,15 @@ export class Logboom {
   }
 }
 
-// One night's story, the same every time: `count` records in the last hour, trouble in its last quarter.
+// One night's story, the same every time: `count` records within the last hour, trouble in their last quarter. The tests of
+// a file have ten minutes before the first of them is older than an hour.
 export function story(count, now = Date.now()) {
   let seed = 20260317;
   const random = () => { seed = (seed * 1103515245 + 12345) & 0x7fffffff; return seed / 0x7fffffff; }, pick = list => list[Math.floor(random() * list.length)];
   const calm = [['INFO', 'nginx', 'edge-fra-1', o => `POST /api/orders/${o} HTTP/1.1 201 412 31ms`], ['INFO', 'checkout', 'checkout-7d4f-k2xq', o => `order ${o} placed: 3 items, 61.40 EUR`], ['DEBUG', 'checkout', 'checkout-7d4f-m9tz', o => `order ${o}: cart lock released after 12 ms`], ['INFO', 'payments', 'payments-5c9b-q1lw', o => `order ${o} captured, provider answered in 212 ms`], ['TRACE', 'orders', 'orders-eu-2', () => 'enter handler']];
   const bad = [['WARN', 'payments', 'payments-5c9b-x8f2', o => `order ${o}: waited 4870 ms for a connection to payments-primary`], ['ERROR', 'payments', 'payments-5c9b-x8f2', o => `order ${o}: pool timeout after 5000 ms, payments-primary has 64 of 64 in use`], ['ERROR', 'nginx', 'edge-fra-2', o => `POST /api/orders/${o}/pay HTTP/1.1 502 157 5.001s`], ['FATAL', 'orders', 'orders-eu-2', () => 'order writer gave up after 5 tries, exiting with 70']];
   return Array.from({ length: count }, (_, i) => {
-    const t = now - 3500e3 * (1 - i / count), trouble = i > count * .77 && random() < .5, [level, application, source, message] = pick(trouble ? bad : calm), order = 84100 + Math.floor(random() * 900);
+    const t = now - 3000e3 * (1 - i / count), trouble = i > count * .77 && random() < .5, [level, application, source, message] = pick(trouble ? bad : calm), order = 84100 + Math.floor(random() * 900);
     return { timestamp: new Date(t).toISOString(), level, source, application, message: message(order), metadata: { order_id: order, region: pick(['eu-central-1', 'eu-central-1', 'us-east-1']), http: { status: trouble ? 502 : 200 } } };
   });
 }

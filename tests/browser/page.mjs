@@ -45,7 +45,12 @@ export const found = async page => Number((await text(page, '.found b')).replace
 export const q = page => page.inputValue('#q');
 export const until = (page, run, arg) => page.waitForFunction(run, arg, { timeout: PATIENCE_MS });
 // Nothing of the query is asked any more, and what was answered is painted.
-export const settled = page => until(page, () => document.querySelector('.results').getAttribute('aria-busy') === 'false');
+export async function settled(page) {
+  await until(page, () => document.querySelector('.results').getAttribute('aria-busy') === 'false');
+  await painted(page);
+}
+// The list paints in the next frame, and once more where heights turned out to be others.
+export const painted = page => page.evaluate(() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => requestAnimationFrame(done)))));
 // `within`: only this part of the page; `rules`: only these.
 export async function axe(page, what, { within = 'body', rules = null } = {}) {
   await page.evaluate(AXE);
