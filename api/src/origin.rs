@@ -1,4 +1,4 @@
-//! Which web pages may ask: those of this server, and those that the setting `origins` names.
+//! Which web pages may ask: those of this server, and those that the setting `origins` names; and under which names.
 //!
 //! Browsers send `Origin` (RFC 6454) with every WebSocket and every request across origins; other clients send none and
 //! are not held up. A WebSocket knows no same-origin rule of the browser's, so it is checked here.
@@ -7,9 +7,12 @@ use warp::http::StatusCode;
 use warp::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, HOST, HeaderMap, HeaderValue,
-    ORIGIN, VARY,
+    ORIGIN, VARY, VIA,
 };
 
+use engine::http::host;
+
+use crate::Listen;
 use crate::answer::{Answer, empty};
 use crate::error::ApiError;
 use crate::params::shown;
@@ -31,6 +34,22 @@ pub fn check(headers: &HeaderMap, origins: &[String]) -> Result<(), ApiError> {
         "foreign_origin",
         format!("pages of {origin} may not watch: name it in the setting origins to allow it"),
     ))
+}
+
+/// Refuses a request that only an outsider's DNS can have led to a port on loopback. One that an engine has relayed was
+/// weighed there, and comes under whatever name that engine is known by.
+pub fn check_host(headers: &HeaderMap, listen: &Listen, origins: &[String]) -> Result<(), ApiError> {
+    let (Listen::Tcp(listen), Some(name)) = (listen, headers.get(HOST)) else { return Ok(()) };
+    let name = String::from_utf8_lossy(name.as_bytes());
+    if !listen.ip().is_loopback() || is_relayed(headers) || !host::is_foreign(&name, origins) {
+        return Ok(());
+    }
+    let message = host::refusal(&shown(&name), listen.ip());
+    Err(ApiError::new(StatusCode::MISDIRECTED_REQUEST, "foreign_host", message))
+}
+
+fn is_relayed(headers: &HeaderMap) -> bool {
+    headers.get_all(VIA).iter().any(|via| via.as_bytes() == host::VIA.as_bytes())
 }
 
 /// Whether the origin's host and port are those that the request is for.

@@ -151,6 +151,7 @@ async fn respond(sidecar: &Sidecar, asked: Asked) -> reply::Response {
 }
 
 async fn answer(sidecar: &Sidecar, asked: Asked) -> Result<Answer, ApiError> {
+    origin::check_host(&asked.headers, &sidecar.config.listen, &sidecar.config.origins)?;
     let path = decode(&asked.path.replace('+', "%2B"))?;
     let Some(route) = Route::of(&path) else {
         return Err(ApiError::not_found(format!("there is no {}: /api/docs lists what there is", shown(&path))));

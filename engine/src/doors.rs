@@ -18,7 +18,7 @@ use crate::body_reader::{Body, Broken, Turn, body_too_large, coding_reply};
 use crate::conn::{Conn, Listed};
 use crate::http::body::Step;
 use crate::http::head::HeadLimits;
-use crate::http::{Coding, Framer, Framing, Head, Method, Reply};
+use crate::http::{Coding, Framer, Framing, Head, Method, Reply, host};
 use crate::ingest::account::{malformed_reply, reject_reply};
 use crate::ingest::intake::BodyRefused;
 use crate::ingest::{AppendFailure, Ask, Door, Intake, IntakeLimits, Ticket, Tools, parse};
@@ -140,14 +140,12 @@ impl Session {
 
     async fn request(&mut self, head: Head) -> io::Result<After> {
         let config = &self.shard.config;
-        if config.listen.ip().is_loopback() && head.is_misdirected(&config.origins) {
-            let host = head.host.as_deref().unwrap_or_default();
-            let message = format!(
-                "`{host}` is no name of this server, which listens on this machine only: ask for {} or localhost, or \
-                 name it in the setting origins, as http://{host}",
-                config.listen.ip()
-            );
+        if let Some(name) = &head.host
+            && config.listen.ip().is_loopback()
+            && host::is_foreign(name, &config.origins)
+        {
             self.shard.metrics.reject("foreign_host", 1);
+            let message = host::refusal(name, config.listen.ip());
             return self.refuse(&head, Reply::error(421, "foreign_host", &message)).await;
         }
         if head.method == Method::Post && head.is_foreign(&self.shard.config.origins) {

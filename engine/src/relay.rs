@@ -16,7 +16,7 @@ use glommio::net::TcpStream;
 use crate::config::Upstream;
 use crate::conn::{Conn, Connections};
 use crate::http::body::Step;
-use crate::http::{Framer, Framing, Head, Method, Reply};
+use crate::http::{Framer, Framing, Head, Method, Reply, host};
 use crate::shard::Shard;
 
 /// Bodies to the sidecar: its routes read a few kilobytes at most.
@@ -126,6 +126,7 @@ fn request_head(head: &Head) -> Vec<u8> {
         out.extend_from_slice(b"Host: localhost\r\n");
     }
     out.extend_from_slice(&head.end_to_end);
+    out.extend_from_slice(format!("Via: {}\r\n", host::VIA).as_bytes());
     match head.framing {
         Framing::Length(length) => out.extend_from_slice(format!("Content-Length: {length}\r\n").as_bytes()),
         Framing::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),

@@ -92,7 +92,15 @@ fn each_part_in_its_own_process() {
     let engine = Server::engine(&[&on_both[..], &["--api-upstream", &api_address]].concat());
     wait_until("a sidecar", || engine.get("/stats").status == 200);
     doors_and_questions(&engine, true);
-    let other = Server::engine(&[&on_both[..], &["--api-upstream", &api_address]].concat());
+    // It is known by a name that the sidecar has not heard of.
+    let named = ["--api-upstream", &api_address, "--origins", "https://logs.example"];
+    let other = Server::engine(&[&on_both[..], &named].concat());
+    let asked = b"GET /stats HTTP/1.1\r\nHost: logs.example\r\nConnection: close\r\n\r\n";
+    assert_eq!(other.connect().ask(asked).status, 200);
+    let mut past_the_engines = std::net::TcpStream::connect(&api_address).unwrap();
+    std::io::Write::write_all(&mut past_the_engines, asked).unwrap();
+    let answer = std::io::read_to_string(past_the_engines).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 421 ") && answer.contains("foreign_host"), "{answer}");
     let mut viewer = Viewer::open(&other, "?q=elsewhere");
     std::thread::sleep(UNTIL_WATCHED);
     assert_eq!(engine.post("/data/fast", "application/json", r#"{"message":"from elsewhere"}"#).status, 202);

@@ -483,6 +483,31 @@ fn other_origins_read_when_they_are_named() {
 }
 
 #[test]
+fn on_loopback_a_foreign_name_is_refused_unless_an_engine_relays_it() {
+    let server = Running::with(Fake::numbered(3), |config| config.origins = vec!["https://logs.example".into()]);
+    let ask = |target: &str, headers: &str| {
+        let mut stream = server.connect();
+        write!(stream, "GET {target} HTTP/1.1\r\nConnection: close\r\n{headers}\r\n").unwrap();
+        Answer::read(&mut BufReader::new(stream), "GET")
+    };
+    for target in ["/", "/logs/", "/stats", "/ws/logs", "/api/docs", "/nothing"] {
+        let rebound = ask(target, "Host: evil.example:5001\r\nOrigin: http://evil.example:5001\r\n");
+        assert_eq!((rebound.status, rebound.code()), (421, "foreign_host"), "{target}");
+        assert!(rebound.body.contains("`evil.example:5001` is no name of this server"), "{}", rebound.body);
+    }
+    for ours in [
+        "Host: 127.0.0.1:5001\r\n",
+        "Host: localhost\r\n",
+        "Host: logs.example\r\n",
+        "Host: known-to-the-engine.example\r\nVia: 1.1 logboom\r\n",
+        "Host: known-to-the-engine.example\r\nVia: 1.1 proxy\r\nVia: 1.1 logboom\r\n",
+    ] {
+        assert_eq!(ask("/stats", ours).status, 200, "{ours}");
+    }
+    assert_eq!(ask("/stats", "Host: evil.example\r\nVia: 1.1 proxy\r\n").status, 421);
+}
+
+#[test]
 fn times_are_those_of_the_records() {
     let server = Running::start(Fake::numbered(10));
     let from = format!("{}", START / 1_000_000 + 5);

@@ -6,6 +6,7 @@
 pub mod body;
 pub mod coding;
 pub mod head;
+pub mod host;
 pub mod reply;
 
 pub use body::{BodyError, Framer, Framing};
