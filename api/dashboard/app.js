@@ -1,7 +1,7 @@
 // The dashboard: what is asked when, the keys, the pages. Each part of the page has a file of its own.
 import { $, $$, h, s, num, short, plural, rate, setIcon, zone, kept, copy, say, clock, stamp, LEVELS } from './dom.js';
 import { ask, newest, aborted, onAway } from './api.js';
-import { state, set, onChange, readAddress, params, bounds, iso, isOpenEnded, search, RANGES } from './state.js';
+import { state, set, onChange, readAddress, params, bounds, instant, iso, isOpenEnded, search, RANGES } from './state.js';
 import * as query from './query.js';
 import * as list from './list.js';
 import * as chart from './chart.js';
@@ -24,7 +24,10 @@ async function load() {
 }
 async function loadAll() {
   around();
-  const mine = signal(), now = askedAt = Date.now(), started = performance.now();
+  const mine = signal(), wrong = ['from', 'to'].find(end => state[end] && instant(state[end]) == null);
+  // Only a link that someone wrote has it. It must not show another time than it says.
+  if (wrong) return field.tell({ message: `“${state[wrong]}” is no time for ${wrong}: write 2026-03-17 02:12, -90m, today or yesterday 14:00` });
+  const now = askedAt = Date.now(), started = performance.now();
   const slow = setTimeout(() => results.classList.add('loading'), SLOW_MS);
   cursor = null;
   try {
@@ -111,6 +114,7 @@ async function paintEmpty(count, now) {
   if (isOpenEnded()) for (const [from, title] of RANGES.slice(2)) if (from !== state.from && from !== 'today' && (from === '' || !state.from || (bounds({ from, to: '' }, now).from < bounds(state, now).from))) options.push([title, { from, to: '' }]);
   if (!isOpenEnded()) options.push(['All time', { from: '', to: '' }]);
   for (const token of query.tokens(state.q).filter(t => t.kind === 'term')) options.push([`Without ${token.text}`, { q: query.withoutTerm(state.q, token.at) }]);
+  for (const [was, better] of query.likelyFields(state.q)) options.push([`With ${better}: instead of ${was}:`, { q: state.q.replace(was + ':', better + ':') }]);
   const phrase = query.tokens(state.q).find(t => t.kind === 'term' && !t.field && /^"\S+ .*"$/.test(t.text));
   if (phrase) options.push([`With the words apart: ${phrase.value}`, { q: state.q.replace(phrase.text, phrase.value) }]);
   const counted = await Promise.all(options.slice(0, 8).map(async ([title, change]) => {

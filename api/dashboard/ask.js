@@ -27,7 +27,7 @@ export function tell(error) {
   problem = error;
   note.hidden = !error;
   input.toggleAttribute('aria-invalid', Boolean(error));
-  if (error) { input.setAttribute('aria-invalid', 'true'); note.replaceChildren(glyph('ERROR'), error.message, '. Below is still the last good query.'); }
+  if (error) { input.setAttribute('aria-invalid', 'true'); note.replaceChildren(glyph('ERROR'), error.message, $('.row') ? '. Below is still the last good query.' : '.'); }
   paint();
 }
 

@@ -71,6 +71,18 @@ const same = (a, b) => plainField(a) === plainField(b);
 const mine = (token, field) => token.kind === 'term' && token.depth === 0 && token.field !== null && same(token.field, field) && !/^[<>*]/.test(token.value);
 const join = list => list.map(token => token.text).join('').replace(/\s+/g, ' ').trim();
 
+// Names that are a slip or a beginning of a field's, as [written, meant]: to the server they are metadata keys.
+export function likelyFields(q) {
+  const near = (name, field) => field !== 'id' && (slips(name, field) <= 2 || (name.length > 2 && field.startsWith(name)));
+  const pairs = tokens(q).filter(t => t.kind === 'term' && t.field && !FIELDS.includes(t.field)).map(t => [t.field, FIELDS.find(field => near(t.field.toLowerCase(), field))]);
+  return pairs.filter(([, meant]) => meant);
+}
+function slips(a, b) {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; i++) { const next = [i]; for (let j = 1; j <= b.length; j++) next[j] = Math.min(next[j - 1] + 1, row[j] + 1, row[j - 1] + (a[i - 1] !== b[j - 1])); row = next; }
+  return row[b.length];
+}
+
 // Whether a value is asked for ('in'), kept out ('out'), or neither.
 export function mode(q, field, val) {
   const want = field === 'level' ? val.toUpperCase() : val;

@@ -193,6 +193,24 @@ test('a range that ends before it begins says so', async () => {
   await page.close();
 });
 
+test('a link with a range that is none says so', async () => {
+  for (const [link, said] of [['/?from=noon', /“noon” is no time for from: write/], ['/?from=2026-03-17T10:00:00Z&to=2026-03-17T09:00:00Z', /from must be earlier/]]) {
+    const page = await open(link, { expect: ['400'], waits: false });
+    await until(page, () => !document.querySelector('#q-note').hidden);
+    assert.match(await text(page, '#q-note'), said);
+    await page.close();
+  }
+});
+
+test('a field that is misspelt finds nothing, and the page says which was meant', async () => {
+  const page = await open('/?q=sorce:payments-5c9b-x8f2');
+  await page.locator('#nothing button', { hasText: 'With source: instead of sorce:' }).click();
+  await until(page, () => document.querySelector('#q').value === 'source:payments-5c9b-x8f2');
+  await settled(page);
+  assert.ok(await found(page) > 0);
+  await page.close();
+});
+
 test('nothing found: what would match', async () => {
   const page = await open('/?q=order "card declined"');
   await until(page, () => document.querySelectorAll('#nothing li').length > 0);

@@ -93,6 +93,21 @@ test('status says in plain words what needs someone: servers away, dead letters'
   }
 });
 
+test('a server that is away is told of, on a phone too', async () => {
+  for (const [width, height] of [[1280, 800], [390, 844]]) {
+    const page = await open('/', { width, height, expect: ['Failed to load'] });
+    await settled(page);
+    await page.route(/\/(health|logs|stats|queue|metrics)/, route => route.abort('connectionrefused'));
+    await page.fill('#q', 'order');
+    await page.press('#q', 'Enter');
+    await page.locator('.well', { hasText: /No answer for \d+ s, trying again/ }).waitFor({ state: 'visible' });
+    assert.ok(await page.locator('.row').count() > 5, 'the list stays');
+    await page.unrouteAll({ behavior: 'ignoreErrors' });
+    await until(page, () => /Taking logs/.test(document.querySelector('.well').textContent));
+    await page.close();
+  }
+});
+
 test('the API to read and to try runs under its policy', async () => {
   const page = await open('/api/docs', { waits: false });
   await until(page, () => document.querySelectorAll('.opblock').length >= 20);
