@@ -55,6 +55,7 @@ fn a_lone_record_does_not_wait_and_a_flood_is_joined() {
     let publish = |n: usize| server.tail.publish(&batch(&[(0, Level::Info, "a", &format!("{n}"), "{}")]));
     let mut frames = 0;
     let mut got = Vec::new();
+    let began = Instant::now();
     std::thread::scope(|scope| {
         scope.spawn(|| {
             for n in 0..100 {
@@ -68,7 +69,9 @@ fn a_lone_record_does_not_wait_and_a_flood_is_joined() {
         }
     });
     assert_eq!(got, (0..100).map(|n| n.to_string()).collect::<Vec<_>>());
-    assert!(frames <= 20, "{frames} frames for 100 records in about 110 ms");
+    // At most one in 10 ms, however long a busy machine makes of the 100; one more where a pause was cut short.
+    let took = began.elapsed();
+    assert!(frames <= 10 + took.as_millis() / 10, "{frames} frames for 100 records in {took:?}");
 }
 
 #[test]
