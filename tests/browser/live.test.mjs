@@ -119,10 +119,13 @@ test('a copied link shows the same to someone else, tomorrow too', async () => {
 test('the tail is too fast for a page that is held up: it says what it skipped, and loads it', async () => {
   const page = await open('/?q=application:flood&live=1');
   await until(page, () => document.querySelector('#live .word').textContent === 'Live');
-  // A page that does nothing for two seconds, as a phone in a pocket; one frame holds 256 KiB.
-  const filler = 'x'.repeat(2000), records = Array.from({ length: 1500 }, (_, i) => ({ level: 'INFO', source: 'flood-1', application: 'flood', message: `${i} ${filler}` }));
-  const held = page.evaluate(() => { const until = performance.now() + 2000; while (performance.now() < until); });
-  for (let i = 0; i < 4; i++) await server().send(records);
+  // A page that does nothing until all is there, as a phone in a pocket; one frame holds 256 KiB.
+  const TURNS = 8, filler = 'x'.repeat(2000), records = Array.from({ length: 1500 }, (_, i) => ({ level: 'INFO', source: 'flood-1', application: 'flood', message: `${i} ${filler}` }));
+  const held = page.evaluate(all => {
+    for (let total = 0; total < all;) { const asked = new XMLHttpRequest(); asked.open('GET', '/stats?q=application:flood', false); asked.send(); total = JSON.parse(asked.responseText).total; }
+    for (const until = performance.now() + 500; performance.now() < until;);
+  }, TURNS * records.length);
+  for (let i = 0; i < TURNS; i++) await server().send(records);
   await held;
   // Where the list says so may be out of view by the time that it is painted. Scrolling there pauses the tail, so that it
   // stays in view; what has come meanwhile is looked through after `l`.
