@@ -193,14 +193,16 @@ pub fn copy_alike(url: &str, bodies: &[&[u8]], rows: usize, folder: &Path) -> io
         files[nth % 2].push(&batch)
     })?;
     let [a, b] = files;
-    checkpoint(url);
+    settle(url);
     copies(url, folder, ALIKE, &[&a.finish()?, &b.finish()?])
 }
 
-/// So that what was written before is not written meanwhile; a user without the right to it goes without.
-pub fn checkpoint(url: &str) {
-    if let Some(psql) = psql() {
-        let _ = Sql::bare(psql, url).ask("checkpoint");
+/// So that what was stored before is not tidied up and written meanwhile; a user without the right to it goes without.
+pub fn settle(url: &str) {
+    let Some(psql) = psql() else { return };
+    let sql = Sql::bare(psql, url);
+    for what in ["vacuum analyze", "checkpoint"] {
+        let _ = sql.ask(what);
     }
 }
 
