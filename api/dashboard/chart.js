@@ -46,7 +46,7 @@ export const barTotals = () => data.bars.map(total);
 
 function nice(max) {
   const ten = 10 ** Math.floor(Math.log10(Math.max(max, 1)));
-  return [1, 2, 2.5, 5, 10].map(n => n * ten).find(n => n >= max / 4) ?? ten * 10;
+  return [1, 2, 2.5, 5, 10].map(n => n * ten).find(n => n >= max / 4 && Number.isInteger(n)) ?? ten * 10;
 }
 const axisTime = t => { const [, , , H, M] = parts(t); return data.step >= 43200 || (H === 0 && M === 0) ? day(t).slice(5) : clock(t, data.step < 60 && data.bars.length * data.step < 300 ? 's' : 'm'); };
 const layout = () => { const W = plot.clientWidth, H = plot.clientHeight, left = W < 500 ? 30 : 38; return { W, H, left, base: H - 18, bw: (W - left) / data.bars.length }; };
