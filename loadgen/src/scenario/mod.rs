@@ -19,6 +19,7 @@ mod long;
 mod read;
 
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -237,12 +238,16 @@ fn spent(before: &[CpuOf], after: &[CpuOf]) -> Vec<CpuOf> {
     used.map(|(&(name, before), &(_, after))| (name, after.saturating_sub(before))).collect()
 }
 
-/// One of its own for every run, against a server that is kept.
+/// One of its own for every run, against a server that is kept: the first by the clock, so that it is none of an earlier
+/// process, and from there on one after another, so that no two of this process are the same.
 fn tag() -> u16 {
+    static FIRST: OnceLock<u16> = OnceLock::new();
     static RUNS: AtomicU16 = AtomicU16::new(0);
-    let stamp = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-    let nth = RUNS.fetch_add(1, Ordering::Relaxed);
-    (stamp.as_secs() ^ u64::from(std::process::id())).wrapping_add(u64::from(nth)) as u16 & ((1 << TAG_BITS) - 1)
+    let first = *FIRST.get_or_init(|| {
+        let stamp = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+        (stamp.as_secs() ^ u64::from(std::process::id())) as u16
+    });
+    first.wrapping_add(RUNS.fetch_add(1, Ordering::Relaxed)) & ((1 << TAG_BITS) - 1)
 }
 
 struct Run<'a> {
@@ -390,5 +395,17 @@ impl Run<'_> {
                 self.report.broke.get_or_insert(what);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two runs with one tag on one server look as if it had stored everything twice.
+    #[test]
+    fn no_two_runs_have_a_tag() {
+        let tags: std::collections::BTreeSet<u16> = (0..1_000).map(|_| tag()).collect();
+        assert_eq!(tags.len(), 1_000);
     }
 }
