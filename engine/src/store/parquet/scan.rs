@@ -70,8 +70,13 @@ pub fn select(file: &DataFile, run: &Run, wanted: &Wanted, stop: &Stop) -> Resul
         let columns = wanted.expr_columns(file.typed()?);
         // An expression that asks for no column (as one of nothing does) still needs rows to be asked of.
         let columns = if columns.is_empty() { ColumnSet::of(&[LEVEL]) } else { columns };
-        ranges = narrow(file, run.group, &ranges, columns, stop, &mut |view, keep| {
-            keep.retain(&|row| wanted.matches_expr(&view.row(row)));
+        let ints = wanted.equal_ints();
+        ranges = narrow(file, run.group, &ranges, columns, stop, &mut |view, keep| match ints
+            .as_ref()
+            .and_then(|(path, ints)| view.equal_ints(path, ints))
+        {
+            Some(passes) => keep.retain_passing(&passes),
+            None => keep.retain(&|row| wanted.matches_expr(&view.row(row))),
         })?;
     }
     Ok(ranges)
@@ -117,6 +122,10 @@ pub struct Keep(Vec<u8>);
 impl Keep {
     fn retain(&mut self, passes: &dyn Fn(usize) -> bool) {
         self.0.iter_mut().enumerate().for_each(|(row, keep)| *keep = u8::from(*keep == 1 && passes(row)));
+    }
+
+    fn retain_passing(&mut self, passes: &[u8]) {
+        self.0.iter_mut().zip(passes).for_each(|(keep, pass)| *keep &= pass);
     }
 
     /// Keeps the rows of the levels, sources and applications that are listed.

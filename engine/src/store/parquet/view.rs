@@ -96,6 +96,25 @@ impl<'a> View<'a> {
     pub fn applications(&self) -> Option<&Repeating<'a>> {
         self.applications.as_ref()
     }
+
+    /// For each row whether a metadata value is one of these numbers, as [`Columns`] would find row by row. `None` where
+    /// that takes more than looking at one column of numbers.
+    pub fn equal_ints(&self, path: &str, wanted: &[i64]) -> Option<Vec<u8>> {
+        if self.metadata.is_some() {
+            return None;
+        }
+        let (_, Typed::Int(ints)) = self.typed.iter().find(|(column, _)| column.key == path)? else {
+            return None;
+        };
+        let mut passes: Vec<u8> = match wanted {
+            [one] => ints.values().iter().map(|value| u8::from(value == one)).collect(),
+            many => ints.values().iter().map(|value| u8::from(many.contains(value))).collect(),
+        };
+        if let Some(valid) = ints.nulls() {
+            passes.iter_mut().zip(valid).for_each(|(pass, is_valid)| *pass &= u8::from(is_valid));
+        }
+        Some(passes)
+    }
 }
 
 impl<'a> Repeating<'a> {

@@ -1,6 +1,7 @@
 //! A filter as the store reads it: bounds of the id, which prune, and tests of rows, the cheap columns first.
 
 use record::filter::{Columns, Expr, Field, LevelSet, Matcher, Test};
+use record::text::canonical_i64;
 use record::{Filter, Id, Timestamp};
 
 use super::manifest::FileEntry;
@@ -120,6 +121,14 @@ impl Wanted {
             });
         });
         columns
+    }
+
+    /// The metadata value and the numbers that it may be, when the expression asks for nothing else.
+    pub fn equal_ints(&self) -> Option<(&str, Vec<i64>)> {
+        let Expr::All(parts) = &self.expr else { return None };
+        let [Expr::Field { field: Field::Metadata(path), test: Test::AnyOf(texts) }] = &parts[..] else { return None };
+        let ints: Option<_> = texts.iter().map(|text| canonical_i64(text.as_bytes())).collect();
+        Some((path, ints?))
     }
 
     /// The levels that are asked for, when nothing but levels and time is: kept counts then answer.
