@@ -93,7 +93,8 @@ const ROWS: &[(&str, Cell)] = &[
     ("batches of NDJSON, until queries find them", |run| {
         let phase = phase(run, "batch", 0)?;
         let rate = phase.found_per_second.unwrap_or(phase.per_second);
-        let share = phase.shares.iter().find(|(what, _)| what.contains("walk") || what.contains("copy"));
+        let share_of = |name| phase.shares.iter().find(|(what, _): &&(String, f64)| what.contains(name));
+        let share = share_of("copy").or_else(|| share_of("walk"));
         let share = share.map_or(String::new(), |(what, share)| format!(", {:.0} % of {what}", share * 100.0));
         Some(format!("{} records/s{share}", thousands(rate)))
     }),

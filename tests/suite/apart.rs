@@ -111,6 +111,9 @@ fn each_part_in_its_own_process() {
     api.stop();
 }
 
+/// However long it lasts: what waits is on the disk.
+const OUTAGE_MEMORY_MAX_KIB: u64 = 300 * 1024;
+
 /// What comes while a server is away is taken, and stored once it is back.
 fn outage(away: Duration, redis_goes: bool, postgres_goes: bool) {
     let (mut redis, mut postgres) = (Redis::durable(), Postgres::start_new());
@@ -150,6 +153,9 @@ fn outage(away: Duration, redis_goes: bool, postgres_goes: bool) {
     assert_eq!(postgres.sql("SELECT count(*), count(DISTINCT metadata->'n') FROM logs"), format!("{sent}|{sent}"));
     wait_until("good health", || text(&server.get("/health").json(), "status") == "ok");
     assert!(began.elapsed() < away + PATIENCE);
+    let peak = server.peak_memory_kib();
+    assert!(peak < OUTAGE_MEMORY_MAX_KIB, "{peak} KiB");
+    println!("away for {away:?}: {sent} records, all stored once; memory {peak} KiB at the most");
     server.stop();
 }
 

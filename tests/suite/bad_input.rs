@@ -161,9 +161,7 @@ fn a_gzip_bomb_costs_neither_memory_nor_the_server() {
         let answer = server.connect().ask(&request("POST", door, &headers, &bomb));
         assert!(matches!(answer.status, 400 | 413 | 422), "{door}: {} {}", answer.status, answer.text());
     }
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("VmHWM");
-    let peak: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    let peak = server.peak_memory_kib();
     assert!(peak < 300 * 1024, "{peak} KiB");
     assert_eq!(server.get("/health").status, 200);
 }

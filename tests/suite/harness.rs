@@ -257,6 +257,13 @@ impl Process {
         self.child.id()
     }
 
+    /// The most memory that it has had.
+    pub fn peak_memory_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("VmHWM");
+        peak.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
     /// Everything told on stderr so far.
     pub fn told(&self) -> String {
         self.told.lock().expect("nobody panics here").clone()
