@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use sonic_rs::{JsonValueTrait, Value};
+use sonic_rs::JsonValueTrait;
 
 pub use crate::client::{Answer, Connection, Viewer, request, text};
 
