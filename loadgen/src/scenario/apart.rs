@@ -129,19 +129,13 @@ impl Apart<'_> {
     fn drain(&mut self, copy: Option<f64>) -> Result<(), ScenarioError> {
         let acknowledged = self.report.phases.last().map_or(0, |phase| phase.records);
         servers::settle(self.db_url);
-        // A worker that is not there yet has used nothing.
         let before = self.parts.server().cpu_of_each();
         let began = Instant::now();
         self.parts.start_worker()?;
         self.until_empty()?;
         let time = began.elapsed();
-        let after = self.parts.server().cpu_of_each();
-        let known: Vec<_> = after
-            .iter()
-            .map(|(name, _)| before.iter().find(|(seen, _)| seen == name).copied().unwrap_or((name, Duration::ZERO)))
-            .collect();
+        let cpu_of_each = spent(&before, &self.parts.server().cpu_of_each());
         let outcome = Outcome { records: acknowledged, ..Outcome::of_nothing(time) };
-        let cpu_of_each = spent(&known, &after);
         let around = Around {
             server_cpu: Some(cpu_of_each.iter().map(|(_, cpu)| *cpu).sum()),
             cpu_of_each,

@@ -232,10 +232,10 @@ impl Options {
     }
 }
 
-/// What each process used between two looks.
+/// What each process used between two looks; one that was not there at the first had used nothing.
 fn spent(before: &[CpuOf], after: &[CpuOf]) -> Vec<CpuOf> {
-    let used = before.iter().zip(after);
-    used.map(|(&(name, before), &(_, after))| (name, after.saturating_sub(before))).collect()
+    let had = |name| before.iter().find(|(seen, _)| *seen == name).map_or(Duration::ZERO, |&(_, cpu)| cpu);
+    after.iter().map(|&(name, cpu)| (name, cpu.saturating_sub(had(name)))).collect()
 }
 
 /// One of its own for every run, against a server that is kept: the first by the clock, so that it is none of an earlier
